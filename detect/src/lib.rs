@@ -1,0 +1,16 @@
+//! Rules to findings: reads rule files (SQL and Sigma), plans them with DataFusion, evaluates batches, groups matches.
+//!
+//! Pure: no I/O, no clock. Never sees a record's bytes, only event columns and the raw paths that its rules name.
+
+mod compile;
+mod detector;
+mod group;
+mod matcher;
+mod rule;
+mod sigma;
+mod sigma_file;
+mod template;
+
+pub use compile::SourceFields;
+pub use detector::{Detector, RuleFailure};
+pub use rule::{Body, Rule, RuleTest, Sources, Status};

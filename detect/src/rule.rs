@@ -1,0 +1,354 @@
+//! A rule file: what to look for, how to group it, what to tell people, and the tests that prove it.
+//!
+//! Reads and checks one file; planning against a log source's columns is `compile`'s.
+
+use keytrail_model::{FileError, Micros, Severity, did_you_mean, read_yaml, schema};
+use keytrail_sql::{Expression, Scope, Select, parse_expression, parse_select};
+use rsigma_parser::Detections;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use crate::{sigma, sigma_file, template::Template};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Experimental,
+    Test,
+    #[default]
+    Stable,
+    Deprecated,
+}
+
+/// The log sources that a rule reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sources {
+    Any,
+    Named(Vec<String>),
+}
+
+impl Sources {
+    #[must_use]
+    pub fn include(&self, source: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Named(names) => names.iter().any(|name| name == source),
+        }
+    }
+}
+
+/// What decides whether an event matches.
+#[derive(Clone, Debug)]
+pub enum Body {
+    Sql(Select),
+    Sigma(Box<Detections>),
+}
+
+/// A test inside a rule file: raw vendor records that go through the mapping.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleTest {
+    pub name: String,
+    /// Inventory for this test, shaped like a file of `rules/inventory/`.
+    pub inventory: Option<Value>,
+    #[serde(default)]
+    pub records: Vec<Value>,
+    pub record: Option<Value>,
+    pub findings: usize,
+}
+
+impl RuleTest {
+    /// All records, written as `records:` or `record:`.
+    pub fn all_records(&self) -> impl Iterator<Item = &Value> {
+        self.records.iter().chain(&self.record)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub id: String,
+    pub file: String,
+    /// Line of the rule's body, for errors found in planning.
+    pub line: Option<u64>,
+    pub title: String,
+    pub severity: Severity,
+    pub status: Status,
+    pub sources: Sources,
+    pub tags: Vec<String>,
+    pub description: String,
+    pub summary: Template,
+    pub body: Body,
+    /// The body as written.
+    pub text: String,
+    pub select: Vec<(String, Expression)>,
+    pub group_by: Vec<String>,
+    /// Width of the UTC-aligned period in which a group is one finding, in microseconds.
+    pub suppress_for: i64,
+    pub playbook: Option<String>,
+    pub false_positives: Vec<String>,
+    pub runbook: Option<String>,
+    pub references: Vec<String>,
+    pub tests: Vec<RuleTest>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    id: Spanned<String>,
+    title: String,
+    severity: Severity,
+    #[serde(default)]
+    status: Status,
+    source: OneOrMany,
+    #[serde(default)]
+    tags: Vec<String>,
+    description: String,
+    summary: Spanned<String>,
+    #[serde(rename = "where")]
+    predicate: Option<Spanned<String>>,
+    sql: Option<Spanned<String>>,
+    sigma: Option<Spanned<Value>>,
+    #[serde(default)]
+    select: Vec<Spanned<String>>,
+    group_by: Vec<Spanned<String>>,
+    suppress_for: Option<Spanned<String>>,
+    playbook: Option<String>,
+    #[serde(default)]
+    false_positives: Vec<String>,
+    runbook: Option<String>,
+    #[serde(default)]
+    references: Vec<String>,
+    #[serde(default)]
+    tests: Vec<RuleTest>,
+}
+
+/// A day: how long one group stays one finding unless the rule says otherwise.
+const DAY: i64 = 86_400 * Micros::SECOND;
+
+impl Rule {
+    /// Reads a rule file of ours, or a plain Sigma rule (which has `detection:` and `logsource:`).
+    pub fn read(file: &str, text: &str) -> Result<Self, Vec<FileError>> {
+        if sigma_file::is_sigma(text) {
+            return sigma_file::read(file, text).map_err(|error| vec![error]);
+        }
+        let written: Written = read_yaml(file, text).map_err(|error| vec![error])?;
+        let mut errors = Vec::new();
+        let rule = Reader { file, errors: &mut errors }.rule(written);
+        match rule {
+            Some(rule) if errors.is_empty() => Ok(rule),
+            _ => Err(errors),
+        }
+    }
+}
+
+struct Reader<'a> {
+    file: &'a str,
+    errors: &'a mut Vec<FileError>,
+}
+
+impl Reader<'_> {
+    fn rule(&mut self, written: Written) -> Option<Rule> {
+        self.check_id(&written.id);
+        let (body, text, line) = self.body(&written)?;
+        let summary = self.template(&written.summary);
+        let select = self.select(&written.select);
+        let group_by = self.group_by(&written.group_by);
+        let suppress_for = self.suppress_for(written.suppress_for.as_ref());
+        Some(Rule {
+            id: written.id.value,
+            file: self.file.to_owned(),
+            line: Some(line),
+            title: written.title,
+            severity: written.severity,
+            status: written.status,
+            sources: sources(written.source),
+            tags: written.tags,
+            description: written.description,
+            summary: summary?,
+            body,
+            text,
+            select,
+            group_by,
+            suppress_for,
+            playbook: written.playbook,
+            false_positives: written.false_positives,
+            runbook: written.runbook,
+            references: written.references,
+            tests: written.tests,
+        })
+    }
+
+    fn fail(&mut self, line: u64, message: impl Into<String>) {
+        self.errors.push(FileError::new(self.file, Some(line), message));
+    }
+
+    fn check_id(&mut self, id: &Spanned<String>) {
+        if !self.file.ends_with(&format!("{}.yaml", id.value)) && !self.file.ends_with(&format!("{}.yml", id.value)) {
+            let remedy = format!("rule `{0}` belongs into a file called `{0}.yaml`", id.value);
+            self.fail(id.referenced.line(), remedy);
+        }
+    }
+
+    /// Exactly one of `where`, `sql` and `sigma`.
+    fn body(&mut self, written: &Written) -> Option<(Body, String, u64)> {
+        match (&written.predicate, &written.sql, &written.sigma) {
+            (Some(text), None, None) => self.predicate(text),
+            (None, Some(text), None) => self.sql(text),
+            (None, None, Some(block)) => self.sigma(block),
+            _ => {
+                self.fail(written.id.referenced.line(), "give exactly one of `where`, `sql` and `sigma`");
+                None
+            }
+        }
+    }
+
+    fn predicate(&mut self, text: &Spanned<String>) -> Option<(Body, String, u64)> {
+        let line = text.referenced.line();
+        match parse_expression(&text.value, Scope::Rule) {
+            Ok(filter) => {
+                let body = Body::Sql(Select { filter: Some(filter), columns: Vec::new() });
+                Some((body, text.value.clone(), line))
+            }
+            Err(error) => {
+                self.fail(line, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn sql(&mut self, text: &Spanned<String>) -> Option<(Body, String, u64)> {
+        let line = text.referenced.line();
+        match parse_select(&text.value, Scope::Rule) {
+            Ok(select) => Some((Body::Sql(select), text.value.clone(), line)),
+            Err(error) => {
+                self.fail(line, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn sigma(&mut self, block: &Spanned<Value>) -> Option<(Body, String, u64)> {
+        let line = block.referenced.line();
+        match sigma::parse_block(&block.value) {
+            Ok(detections) => Some((Body::Sigma(Box::new(detections)), block.value.to_string(), line)),
+            Err(reason) => {
+                self.fail(line, reason);
+                None
+            }
+        }
+    }
+
+    fn template(&mut self, text: &Spanned<String>) -> Option<Template> {
+        match Template::parse(&text.value) {
+            Ok(template) => Some(template),
+            Err(reason) => {
+                self.fail(text.referenced.line(), reason);
+                None
+            }
+        }
+    }
+
+    fn select(&mut self, written: &[Spanned<String>]) -> Vec<(String, Expression)> {
+        let mut select = Vec::new();
+        for text in written {
+            match parse_expression(&text.value, Scope::Rule) {
+                Ok(expression) => select.push((text.value.replace('"', ""), expression)),
+                Err(error) => self.fail(text.referenced.line(), error.to_string()),
+            }
+        }
+        select
+    }
+
+    fn group_by(&mut self, written: &[Spanned<String>]) -> Vec<String> {
+        for column in written {
+            if schema::find(&column.value).is_none() {
+                let known = did_you_mean(&column.value, schema::FIELDS.iter().map(|field| field.name));
+                self.fail(column.referenced.line(), format!("group_by `{}` is no event column{known}", column.value));
+            }
+        }
+        written.iter().map(|column| column.value.clone()).collect()
+    }
+
+    fn suppress_for(&mut self, written: Option<&Spanned<String>>) -> i64 {
+        let Some(written) = written else { return DAY };
+        duration(&written.value).unwrap_or_else(|| {
+            let text = &written.value;
+            self.fail(written.referenced.line(), format!("suppress_for `{text}` is no duration: write 30m, 24h or 7d"));
+            DAY
+        })
+    }
+}
+
+fn sources(written: OneOrMany) -> Sources {
+    match written {
+        OneOrMany::One(name) if name == "any" => Sources::Any,
+        OneOrMany::One(name) => Sources::Named(vec![name]),
+        OneOrMany::Many(names) => Sources::Named(names),
+    }
+}
+
+/// `30m`, `24h`, `7d` in microseconds, at least a minute.
+fn duration(text: &str) -> Option<i64> {
+    let unit = text.chars().last()?;
+    let number: i64 = text.strip_suffix(unit)?.parse().ok()?;
+    let seconds = match unit {
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    (number > 0).then(|| number.checked_mul(seconds)?.checked_mul(Micros::SECOND)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "id: r\ntitle: t\nseverity: high\nsource: aws.cloudtrail\ndescription: d\n\
+                        summary: '{actor} did {action}'\ngroup_by: [credential]\n";
+
+    fn message(rest: &str) -> String {
+        let errors = Rule::read("r.yaml", &format!("{GOOD}{rest}")).expect_err("an error");
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn reads_each_kind_of_body() {
+        for body in [
+            "where: action = 'iam:CreateUser'\n",
+            "sql: SELECT region FROM events WHERE outcome = 'denied'\n",
+            "sigma: {selection: {eventName: CreateUser}, condition: selection}\n",
+        ] {
+            assert!(Rule::read("r.yaml", &format!("{GOOD}{body}")).is_ok(), "{body}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_names_its_line() {
+        assert!(message("").contains("r.yaml:1: give exactly one of `where`, `sql` and `sigma`"), "{}", message(""));
+        let text = message("where: a = = b\nsuppress_for: tomorrow\n");
+        assert!(text.contains("r.yaml:8: expected: an expression"), "{text}");
+        let text = message("where: a = 'b'\nsuppress_for: tomorrow\n");
+        assert_eq!(text, "r.yaml:9: suppress_for `tomorrow` is no duration: write 30m, 24h or 7d");
+        let text = message("where: a = 'b'\nplaybok: x\n");
+        assert!(text.contains("unknown key `playbok`, did you mean `playbook`?"), "{text}");
+    }
+
+    #[test]
+    fn group_and_summary_name_event_columns() {
+        let text = "id: r\ntitle: t\nseverity: high\nsource: any\ndescription: d\nsummary: '{acter} x'\n\
+                    group_by: [credentail]\nwhere: action = 'x'\n";
+        let errors = Rule::read("r.yaml", text).expect_err("errors");
+        let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(text.contains("r.yaml:7: group_by `credentail` is no event column, did you mean `credential`?"), "{text}");
+        assert!(text.contains("r.yaml:6: summary names `acter`, which is no event column, did you mean `actor`?"), "{text}");
+    }
+}

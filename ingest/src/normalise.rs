@@ -1,0 +1,274 @@
+//! Chunks of documents to batches of events: redaction, recognition, envelopes, scan, mapping.
+//!
+//! A record cannot fail its batch: it becomes an event, a reject with position and reason, or is counted as unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::buffer::Buffer;
+use keytrail_model::{EventBatch, FileError, Place, RawPath, Reject};
+use keytrail_sql::Planner;
+
+use crate::source_plan::SourcePlan;
+use crate::{Chunk, Columns, Envelope, Fault, Limits, Mapping, Redactor, Row, Slot, Span, check_text, redact_range, scan};
+
+/// What enabled rules and outputs need of the events.
+#[derive(Clone, Debug, Default)]
+pub struct Needed {
+    /// Event columns to compute; `None` computes all.
+    pub columns: Option<BTreeSet<String>>,
+    /// Raw paths that rules read, by log source.
+    pub paths: BTreeMap<String, BTreeSet<RawPath>>,
+}
+
+/// A shape of record that no mapping knows: its top-level keys, how many, and where the first stood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    pub first: String,
+    pub count: u64,
+}
+
+/// What became of the chunks so far.
+#[derive(Debug, Default)]
+pub struct Normalised {
+    pub batches: Vec<EventBatch>,
+    pub rejects: Vec<Reject>,
+    /// Records that a mapping ignores, by the mapping's reason.
+    pub ignored: BTreeMap<String, u64>,
+    /// By top-level keys.
+    pub unknown: BTreeMap<String, Unknown>,
+    /// How many secrets were overwritten.
+    pub redacted: u64,
+}
+
+/// Envelopes inside envelopes end here.
+const NESTING_MAX: usize = 4;
+/// How much of a reject is kept.
+const REJECT_BYTES: usize = 4096;
+
+pub struct Normaliser {
+    sources: Vec<SourcePlan>,
+    envelopes: Vec<Envelope>,
+    redactor: Redactor,
+    limits: Limits,
+    rows: Vec<Row>,
+    /// The source and the envelope that fitted last: logs come in runs.
+    last_source: usize,
+    last_envelope: usize,
+}
+
+/// The bytes in work and what was found in them.
+struct Work {
+    origin: Arc<str>,
+    bytes: Vec<u8>,
+    found: Vec<Option<Found>>,
+}
+
+/// Rows of one source in one buffer.
+struct Found {
+    columns: Columns,
+    spans: Vec<Span>,
+}
+
+impl Normaliser {
+    /// Plans every mapping for what is needed.
+    pub fn new(mappings: &[Arc<Mapping>], needed: &Needed, limits: Limits) -> Result<Self, Vec<FileError>> {
+        let planner = Planner::new();
+        let wanted = |name: &str| needed.columns.as_ref().is_none_or(|columns| columns.contains(name));
+        let none = BTreeSet::new();
+        let mut sources = Vec::new();
+        let mut errors = Vec::new();
+        for mapping in mappings {
+            let paths = needed.paths.get(&mapping.source).unwrap_or(&none);
+            match SourcePlan::new(mapping.clone(), paths, &wanted, &planner) {
+                Ok(source) => sources.push(source),
+                Err(more) => errors.extend(more),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut envelopes: Vec<Envelope> = mappings.iter().flat_map(|mapping| mapping.envelopes.clone()).collect();
+        envelopes.sort_by(|left, right| left.as_str().cmp(right.as_str()));
+        envelopes.dedup_by(|left, right| left.as_str() == right.as_str());
+        let rows = sources.iter().map(|source| Row::new(&source.fields)).collect();
+        let redactor = Redactor::new();
+        Ok(Self { sources, envelopes, redactor, limits, rows, last_source: 0, last_envelope: 0 })
+    }
+
+    /// Normalises one chunk; what it held is added to `out`.
+    pub fn normalise(&mut self, mut chunk: Chunk, out: &mut Normalised) {
+        let spans = std::mem::take(&mut chunk.spans);
+        self.buffer(chunk.origin, chunk.bytes, &spans, 0, out);
+    }
+
+    fn buffer(&mut self, origin: Arc<str>, mut bytes: Vec<u8>, spans: &[Span], nesting: usize, out: &mut Normalised) {
+        out.redacted += self.redactor.redact(&mut bytes);
+        let found = self.sources.iter().map(|_| None).collect();
+        let mut work = Work { origin, bytes, found };
+        for span in spans {
+            self.document(&mut work, span, nesting, out);
+        }
+        self.finish(work, out);
+    }
+
+    fn document(&mut self, work: &mut Work, span: &Span, nesting: usize, out: &mut Normalised) {
+        if let Err(fault) = check_text(work.bytes.get(span.range()).unwrap_or_default()) {
+            return self.reject(work, span, &fault, out);
+        }
+        match self.recognise(work, span) {
+            Ok(Some(source)) => self.take(work, span, source, out),
+            Ok(None) if self.unwrap(work, span, nesting, out) => {}
+            Ok(None) => unknown(work, span, out),
+            Err(fault) => self.reject(work, span, &fault, out),
+        }
+    }
+
+    /// The source whose conditions hold; its row is left filled.
+    fn recognise(&mut self, work: &Work, span: &Span) -> Result<Option<usize>, Fault> {
+        let last = self.last_source;
+        let order = std::iter::once(last).chain((0..self.sources.len()).filter(move |&index| index != last));
+        for index in order {
+            let (Some(source), Some(row)) = (self.sources.get(index), self.rows.get_mut(index)) else { continue };
+            scan(&work.bytes, span.range(), &source.fields, &self.limits, row)?;
+            if holds(source, row, &work.bytes) {
+                self.last_source = index;
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, work: &mut Work, span: &Span, index: usize, out: &mut Normalised) {
+        let (Some(source), Some(row)) = (self.sources.get(index), self.rows.get(index)) else { return };
+        if let Some(reason) = &source.mapping.ignore {
+            *out.ignored.entry(reason.clone()).or_default() += 1;
+            return;
+        }
+        for range in source.redact.iter().flat_map(|&column| row.ranges(column)).collect::<Vec<_>>() {
+            redact_range(&mut work.bytes, range);
+            out.redacted += 1;
+        }
+        let Some(found) = work.found.get_mut(index) else { return };
+        let found = found.get_or_insert_with(|| Found { columns: Columns::new(&source.fields), spans: Vec::new() });
+        found.columns.push(row, &work.bytes);
+        found.spans.push(*span);
+    }
+
+    /// Opens the envelope that fits, if one does, and goes on with what is inside.
+    fn unwrap(&mut self, work: &mut Work, span: &Span, nesting: usize, out: &mut Normalised) -> bool {
+        if nesting >= NESTING_MAX {
+            return false;
+        }
+        let last = self.last_envelope;
+        let order = std::iter::once(last).chain((0..self.envelopes.len()).filter(move |&index| index != last));
+        for index in order {
+            let Some(envelope) = self.envelopes.get(index) else { continue };
+            match envelope.unwrap(work.bytes.get(span.range()).unwrap_or_default(), &self.limits) {
+                Ok(Some(inside)) => {
+                    self.last_envelope = index;
+                    self.inside(work, span, inside, nesting, out);
+                    return true;
+                }
+                Ok(None) => {}
+                Err(fault) => {
+                    self.reject(work, span, &fault, out);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn inside(&mut self, work: &mut Work, span: &Span, inside: crate::Unwrapped, nesting: usize, out: &mut Normalised) {
+        let spans = numbered(&inside.ranges, span, inside.decoded.is_none());
+        match inside.decoded {
+            Some(bytes) => self.buffer(work.origin.clone(), bytes, &spans, nesting + 1, out),
+            None => spans.iter().for_each(|element| self.document(work, element, nesting + 1, out)),
+        }
+        if let Some(fault) = inside.fault {
+            self.reject(work, span, &fault, out);
+        }
+    }
+
+    fn reject(&self, work: &Work, span: &Span, fault: &Fault, out: &mut Normalised) {
+        let record = work.bytes.get(span.range()).unwrap_or_default();
+        let byte = span.place.byte + fault.byte as u64;
+        let kept = self.redactor.excerpt(record.get(..REJECT_BYTES).unwrap_or(record));
+        let position = Place { byte, ..span.place };
+        out.rejects.push(Reject {
+            position: crate::Chunk { origin: work.origin.clone(), bytes: Vec::new(), spans: Vec::new() }
+                .position(position),
+            reason: fault.reason.clone(),
+            record: kept,
+        });
+    }
+
+    /// Freezes the buffer, makes views into it and evaluates the mappings.
+    fn finish(&self, work: Work, out: &mut Normalised) {
+        let buffer = Buffer::from_vec(work.bytes);
+        for (source, found) in self.sources.iter().zip(work.found) {
+            let Some(mut found) = found else { continue };
+            let built = found.columns.finish(&buffer).and_then(|raw| Ok((raw, Columns::raw(&buffer, &found.spans)?)));
+            let (batch, bad) = match built {
+                Ok((raw, record)) => source.events(raw, &record),
+                Err(error) => source.events(Vec::new(), &arrow_failure(&error, found.spans.len())),
+            };
+            let dropped: BTreeSet<usize> = bad.iter().map(|(row, _)| *row).collect();
+            let (origin, name) = (work.origin.clone(), Arc::from(source.mapping.source.as_str()));
+            out.rejects.extend(bad.into_iter().filter_map(|(row, reason)| {
+                let span = found.spans.get(row)?;
+                Some(self.reject_of(&origin, &buffer, span, reason))
+            }));
+            let kept = found.spans.iter().enumerate().filter(|(row, _)| !dropped.contains(row));
+            let places = kept.map(|(_, span)| span.place).collect();
+            out.batches.push(EventBatch { source: name, origin, batch, places });
+        }
+    }
+
+    fn reject_of(&self, origin: &Arc<str>, buffer: &Buffer, span: &Span, reason: String) -> Reject {
+        let record = buffer.as_slice().get(span.range()).unwrap_or_default();
+        let chunk = Chunk { origin: origin.clone(), bytes: Vec::new(), spans: Vec::new() };
+        let record = self.redactor.excerpt(record.get(..REJECT_BYTES).unwrap_or(record));
+        Reject { position: chunk.position(span.place), reason, record }
+    }
+}
+
+/// Stands in for the records when views cannot be made, so that each is rejected with the reason.
+fn arrow_failure(error: &arrow::error::ArrowError, rows: usize) -> arrow::array::ArrayRef {
+    Arc::new(arrow::array::StringViewArray::from_iter_values(std::iter::repeat_n(error.to_string(), rows)))
+}
+
+fn holds(source: &SourcePlan, row: &Row, bytes: &[u8]) -> bool {
+    source.recognise.iter().all(|(column, condition)| {
+        let slot = row.slot(*column);
+        let value = slot.range().and_then(|range| bytes.get(range)).and_then(|value| std::str::from_utf8(value).ok());
+        condition.holds(slot != Slot::Missing, value)
+    })
+}
+
+/// The elements of an envelope, numbered from one when there are several.
+fn numbered(ranges: &[Range<usize>], outer: &Span, same_bytes: bool) -> Vec<Span> {
+    let many = ranges.len() > 1 || outer.place.line.is_none();
+    let element = |(index, range): (usize, &Range<usize>)| {
+        let record = if many && outer.place.record.is_none() { Some(index as u64 + 1) } else { outer.place.record };
+        let offset = if same_bytes { outer.start } else { 0 };
+        let byte = if same_bytes { outer.place.byte + range.start as u64 } else { outer.place.byte };
+        Span { start: offset + range.start, end: offset + range.end, place: Place { record, byte, ..outer.place } }
+    };
+    ranges.iter().enumerate().map(element).collect()
+}
+
+fn unknown(work: &Work, span: &Span, out: &mut Normalised) {
+    let document = work.bytes.get(span.range()).unwrap_or_default();
+    let shape = match serde_json::from_slice::<serde_json::Value>(document) {
+        Ok(serde_json::Value::Object(keys)) => keys.keys().take(12).cloned().collect::<Vec<_>>().join(", "),
+        Ok(_) => "not an object".to_owned(),
+        Err(_) => "not JSON".to_owned(),
+    };
+    let chunk = Chunk { origin: work.origin.clone(), bytes: Vec::new(), spans: Vec::new() };
+    let seen = out.unknown.entry(shape);
+    let first = || Unknown { first: chunk.position(span.place).to_string(), count: 0 };
+    seen.or_insert_with(first).count += 1;
+}

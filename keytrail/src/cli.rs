@@ -1,0 +1,284 @@
+//! The command line. Data goes to stdout, progress and messages to stderr.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use keytrail_model::Severity;
+
+/// Watches every credential that machines and AI agents consume, across clouds; finds misuse, names the owner, plans the
+/// exact containment and writes the ticket.
+#[derive(Debug, Parser)]
+#[command(name = "keytrail", version, max_term_width = 110, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  keytrail demo                                   see what it does, on logs that it brings along
+  keytrail scan cloudtrail/ --report report.html  look through your own logs
+  keytrail query --data cloudtrail/ \"SELECT credential, count(*) n FROM events GROUP BY 1 ORDER BY n DESC\"
+  keytrail rule test my-rules/                    test your own rules, offline
+
+Exit codes: 0 done, 1 findings where --fail-on asked for none or failed rule tests, 2 a rule does not compile,
+3 configuration or usage, 4 a provider refused, 5 the guard stopped it.";
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Configuration file; without it `keytrail.yaml` in this folder, if there is one.
+    #[arg(short, long, global = true, value_name = "FILE", env = "KEYTRAIL_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// How to print data: table on a terminal and ndjson in a pipe, unless said.
+    #[arg(short, long, global = true, value_enum)]
+    pub output: Option<Format>,
+    /// Say nothing but data and errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Table,
+    Ndjson,
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Replay the embedded sample events through the whole pipeline, in shadow mode; nothing else is needed.
+    Demo(Demo),
+    /// Look through log files: .json, .jsonl, .gz, .zst, in every envelope; the log source is recognised.
+    Scan(Scan),
+    /// Run SQL over scanned files or over the store: events, findings, actions, credentials, owners, edges, tickets, rejects.
+    Query(Query),
+    /// Rules: list, test, lint, fields, explain.
+    #[command(subcommand)]
+    Rule(Rule),
+    /// Findings in the store.
+    #[command(subcommand)]
+    Finding(Finding),
+    /// Planned actions in the store.
+    #[command(subcommand)]
+    Action(Action),
+    /// Credentials seen in use.
+    #[command(subcommand)]
+    Credential(Credential),
+    /// The configuration file.
+    #[command(subcommand)]
+    Config(Config),
+    /// Print the version.
+    Version,
+    /// Print a shell completion script.
+    Completion {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Folder for findings.ndjson, report.html, tickets/ and the store.
+    #[arg(long, value_name = "DIR", default_value = "keytrail-demo")]
+    pub out: PathBuf,
+}
+
+/// Which rules and which inventory.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RuleSet {
+    /// More rules: a folder with detections/, guardrails/, playbooks/, inventory/, mappings/, or one of plain rule files
+    /// (Sigma too). A file with the name of a shipped one replaces it. Repeatable.
+    #[arg(long, value_name = "DIR")]
+    pub rules: Vec<PathBuf>,
+    /// Leave the shipped detection rules out.
+    #[arg(long)]
+    pub no_builtin_rules: bool,
+    /// Inventory file or folder: owners, agents, declared tasks. Repeatable.
+    #[arg(long, value_name = "PATH")]
+    pub inventory: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Scan {
+    /// Files, folders or globs.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<String>,
+    #[command(flatten)]
+    pub rule_set: RuleSet,
+    /// Folder for findings.ndjson, tickets/ and the store; the configuration's `out` or `keytrail-out` unless said.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Write nothing to disk, only print.
+    #[arg(long, conflicts_with_all = ["out", "report"])]
+    pub dry_run: bool,
+    /// Write a self-contained HTML report.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Exit with 1 when there is a finding of this severity or a graver one.
+    #[arg(long, value_name = "SEVERITY", value_parser = severity)]
+    pub fail_on: Option<Severity>,
+}
+
+#[derive(Debug, Args)]
+pub struct Query {
+    /// One SELECT. Tables: events, findings, actions, credentials, owners, edges, tickets, rejects.
+    pub sql: String,
+    /// Scan these files and query what they hold; without it the store is queried. Repeatable.
+    #[arg(long, value_name = "PATH")]
+    pub data: Vec<String>,
+    #[command(flatten)]
+    pub rule_set: RuleSet,
+    /// Store to query.
+    #[arg(long, value_name = "FILE")]
+    pub store: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Rule {
+    /// List rules.
+    List {
+        #[command(flatten)]
+        rule_set: RuleSet,
+    },
+    /// Run the tests inside the rule files: of the given files or folders, or of all rules.
+    Test {
+        paths: Vec<PathBuf>,
+    },
+    /// Check rules without running them: of the given files or folders, or of all rules.
+    Lint {
+        paths: Vec<PathBuf>,
+    },
+    /// List the event columns, and with a log source what fills them.
+    Fields {
+        /// aws.cloudtrail, gcp.audit, …
+        source: Option<String>,
+    },
+    /// Show a rule in full: what it reads, what it looks for, how it groups, what it leads to.
+    Explain {
+        /// Rule id.
+        id: String,
+        #[command(flatten)]
+        rule_set: RuleSet,
+    },
+}
+
+/// Where findings are kept.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StorePath {
+    /// Store file; the configuration's, or keytrail-out/keytrail.db unless said.
+    #[arg(long, value_name = "FILE")]
+    pub store: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Finding {
+    /// List findings, worst first.
+    List {
+        #[command(flatten)]
+        store: StorePath,
+        /// Only this severity and graver.
+        #[arg(long, value_parser = severity)]
+        severity: Option<Severity>,
+        #[arg(long)]
+        rule: Option<String>,
+        /// Owner id.
+        #[arg(long)]
+        owner: Option<String>,
+        /// Credential id.
+        #[arg(long)]
+        credential: Option<String>,
+    },
+    /// Show one finding with its evidence, owner and plan.
+    Show {
+        /// Finding id, or the start of one.
+        id: String,
+        #[command(flatten)]
+        store: StorePath,
+    },
+    /// Say why it is a finding, why this owner and why this plan.
+    Explain {
+        /// Finding id, or the start of one.
+        id: String,
+        #[command(flatten)]
+        store: StorePath,
+        #[command(flatten)]
+        rule_set: RuleSet,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// List planned actions.
+    List {
+        #[command(flatten)]
+        store: StorePath,
+        /// Only those of this finding.
+        #[arg(long)]
+        finding: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Credential {
+    /// List credentials seen in use.
+    List {
+        #[command(flatten)]
+        store: StorePath,
+        /// Only this lifetime: static, derived_from_static, ephemeral, unknown.
+        #[arg(long)]
+        lifetime: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Write a commented configuration file and a starting inventory.
+    Init {
+        #[arg(default_value = "keytrail.yaml")]
+        path: PathBuf,
+        /// Overwrite.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check the configuration and everything that it names.
+    Validate,
+    /// Print the configuration as it is in force.
+    Show,
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+}
+
+fn severity(text: &str) -> Result<Severity, String> {
+    let names = Severity::ALL.map(Severity::name);
+    let found = Severity::ALL.into_iter().find(|severity| severity.name() == text);
+    found.ok_or_else(|| format!("it is one of {}", names.join(", ")))
+}
+
+/// Parses; a usage error ends with 3, so that it cannot be read as a rule error.
+pub fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let _ = error.print();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+            _ => ExitCode::from(3),
+        }
+    })
+}
+
+/// Completion script on stdout.
+pub fn completion(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "keytrail", &mut std::io::stdout());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,35 @@
+//! `keytrail demo`: the whole pipeline over the embedded samples, in shadow mode, into one folder.
+
+use anyhow::Result;
+use keytrail_store::Store;
+
+use super::{scan::summary, write::Written};
+use crate::cli::{Demo, Format, Global};
+use crate::config::Config;
+use crate::output::{self, note};
+use crate::pack::{Pack, samples};
+use crate::pipeline::{Input, Pipeline};
+use crate::{progress, tables};
+
+pub async fn run(global: &Global, demo: &Demo) -> Result<()> {
+    let config = Config { out: demo.out.clone(), ..Config::default() };
+    let mut pipeline = Pipeline::build(&Pack::demo(), config.limits.limits())?;
+    let inputs: Vec<Input> = samples().into_iter().map(|(name, bytes)| Input::Embedded(name, bytes)).collect();
+    let bar = progress::bytes(0, global.quiet);
+    let outcome = pipeline.run(&inputs, &bar, &mut |_| {})?;
+    // A demo starts from nothing, so that it shows the same each time.
+    let store = config.store_path(None);
+    Store::remove(&store)?;
+    let written = Written::new(&config, "sample-events (demo, shadow mode: nothing is called)").all(&outcome).await?;
+    let written = written.report(&outcome, &demo.out.join("report.html"))?;
+    output::print(&tables::finding_list(&outcome.findings), &shown(global))?;
+    note(global, &summary(&outcome));
+    note(global, &written.say());
+    note(global, "\nnext: keytrail finding show ID --store DIR/keytrail.db · keytrail scan YOUR-LOGS --report report.html");
+    Ok(())
+}
+
+/// A demo is for people: a table also in a pipe, unless they asked for something else.
+fn shown(global: &Global) -> Global {
+    Global { config: None, output: global.output.or(Some(Format::Table)), quiet: global.quiet }
+}

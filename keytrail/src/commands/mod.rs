@@ -1,0 +1,34 @@
+//! One file for each command; this one only sends each to its place.
+
+mod config;
+mod demo;
+mod kept;
+mod query;
+mod rule;
+mod scan;
+mod show;
+mod write;
+
+use anyhow::Result;
+
+use crate::cli::{Cli, Command, completion};
+use crate::output;
+
+pub async fn run(cli: Cli) -> Result<()> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Demo(demo) => demo::run(global, &demo).await,
+        Command::Scan(scan) => scan::run(global, &scan).await,
+        Command::Query(query) => query::run(global, &query).await,
+        Command::Rule(rule) => rule::run(global, rule),
+        Command::Finding(finding) => kept::finding(global, finding).await,
+        Command::Action(action) => kept::action(global, action).await,
+        Command::Credential(credential) => kept::credential(global, credential).await,
+        Command::Config(command) => config::run(global, command),
+        Command::Version => output::text(&format!("keytrail {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Completion { shell } => {
+            completion(shell);
+            Ok(())
+        }
+    }
+}

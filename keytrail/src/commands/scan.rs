@@ -1,0 +1,92 @@
+//! `keytrail scan`: the whole pipeline over a user's files.
+
+use anyhow::Result;
+use keytrail_model::{Finding, Severity};
+
+use super::write::Written;
+use crate::cli::{Global, Scan};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::output::{self, note};
+use crate::pack::Pack;
+use crate::pipeline::{Outcome, Pipeline, inputs};
+use crate::{progress, tables};
+
+pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
+    let mut config = Config::load(global)?;
+    if let Some(out) = &scan.out {
+        config.out.clone_from(out);
+        config.store = None;
+    }
+    let pack = Pack::with(&config.rule_set(&scan.rule_set))?;
+    let mut pipeline = Pipeline::build(&pack, config.limits.limits())?;
+    let (inputs, passed_by) = inputs(&scan.paths)?;
+    let mut outcome = pipeline.run(&inputs, &progress::bytes(0, global.quiet), &mut |_| {})?;
+    outcome.passed_by = passed_by;
+    output::print(&tables::finding_list(&outcome.findings), global)?;
+    note(global, &summary(&outcome));
+    if !pack.has_inventory() {
+        note(global, "no inventory: owners come from the logs alone, agents and declared tasks are unknown; start one with `keytrail config init`");
+    }
+    if !scan.dry_run {
+        let mut written = Written::new(&config, &scan.paths.join(" ")).all(&outcome).await?;
+        if let Some(path) = &scan.report {
+            written = written.report(&outcome, path)?;
+        }
+        note(global, &written.say());
+    }
+    fail_on(scan.fail_on, &outcome.findings)
+}
+
+fn fail_on(limit: Option<Severity>, findings: &[Finding]) -> Result<()> {
+    let Some(limit) = limit else { return Ok(()) };
+    match findings.iter().filter(|finding| finding.severity >= limit).count() {
+        0 => Ok(()),
+        count => Err(Failure::Found(format!("{count} findings of severity {limit} or graver")).into()),
+    }
+}
+
+/// What was read and what was found, in a few lines.
+pub fn summary(outcome: &Outcome) -> String {
+    let mut lines = vec![found(outcome), read(outcome)];
+    for (reason, count) in &outcome.ignored {
+        lines.push(format!("{count} records left aside: {reason}"));
+    }
+    for (shape, unknown) in &outcome.unknown {
+        lines.push(format!("{} records of no known log source, first at {} (keys: {shape})", unknown.count, unknown.first));
+    }
+    if let Some(first) = outcome.rejects.first() {
+        let count = outcome.reject_count;
+        lines.push(format!("{count} rejects, first at {}: {}", first.position, first.reason));
+    }
+    if !outcome.passed_by.is_empty() {
+        lines.push(format!("{} files in folders passed by: not of a kind that logs come in", outcome.passed_by.len()));
+    }
+    for failure in &outcome.rule_failures {
+        lines.push(format!("rule {} failed on {}: {}", failure.rule, failure.source, failure.reason));
+    }
+    lines.join("\n")
+}
+
+fn found(outcome: &Outcome) -> String {
+    let mut counts = Vec::new();
+    for severity in Severity::ALL.into_iter().rev() {
+        let count = outcome.findings.iter().filter(|finding| finding.severity == severity).count();
+        if count > 0 {
+            counts.push(format!("{count} {severity}"));
+        }
+    }
+    let refused = outcome.actions.iter().filter(|action| action.refused.is_some()).count();
+    let (findings, actions, tickets) = (outcome.findings.len(), outcome.actions.len(), outcome.tickets.len());
+    let kinds = if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) };
+    format!("{findings} findings{kinds}, {actions} actions planned of which {refused} refused, {tickets} tickets")
+}
+
+fn read(outcome: &Outcome) -> String {
+    let sources: Vec<String> = outcome.census.events.iter().map(|(source, count)| format!("{source} {count}")).collect();
+    let secrets = match outcome.redacted {
+        0 => String::new(),
+        count => format!(", {count} secrets overwritten"),
+    };
+    format!("{} events read: {}{secrets}", outcome.census.total(), sources.join(", "))
+}

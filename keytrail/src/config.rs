@@ -1,0 +1,258 @@
+//! The configuration file: the only place that reads it, and the environment variables that it names.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use keytrail_ingest::Limits;
+use keytrail_model::read_yaml;
+use keytrail_remediate::SmtpConfig;
+use schemars::{JsonSchema, Schema, json_schema};
+use serde::Deserialize;
+
+use crate::cli::{Global, RuleSet};
+
+const FILE: &str = "keytrail.yaml";
+
+/// Keytrail's configuration.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder for findings.ndjson, tickets/ and the store.
+    pub out: PathBuf,
+    /// Store file; `keytrail.db` in `out` unless said.
+    pub store: Option<PathBuf>,
+    /// Rules besides the shipped ones.
+    pub rules: Rules,
+    /// Inventory files or folders: owners, agents, declared tasks.
+    pub inventory: Vec<PathBuf>,
+    /// Where tickets go.
+    pub tickets: Tickets,
+    /// Bounds of what is read.
+    pub limits: LimitsConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            out: PathBuf::from("keytrail-out"),
+            store: None,
+            rules: Rules::default(),
+            inventory: Vec::new(),
+            tickets: Tickets::default(),
+            limits: LimitsConfig::default(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rules {
+    /// Folders that add to the shipped rules or replace them by name.
+    pub folders: Vec<PathBuf>,
+    /// Whether the shipped detection rules are used.
+    pub builtin: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { folders: Vec::new(), builtin: true }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tickets {
+    /// Sender of `.eml` files.
+    pub from: String,
+    /// A mail server; without it tickets are written as `.eml` files only.
+    #[schemars(schema_with = "smtp_schema")]
+    pub smtp: Option<SmtpConfig>,
+}
+
+impl Default for Tickets {
+    fn default() -> Self {
+        Self { from: "Keytrail <keytrail@localhost>".to_owned(), smtp: None }
+    }
+}
+
+/// In bytes, `depth_max` aside.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// The longest line that is one record.
+    pub record_bytes_max: usize,
+    /// The longest document that holds many records.
+    pub document_bytes_max: usize,
+    /// The deepest nesting, at most 128.
+    pub depth_max: usize,
+    /// What one envelope may inflate to.
+    pub inflate_max: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            record_bytes_max: limits.record_bytes_max,
+            document_bytes_max: limits.document_bytes_max,
+            depth_max: limits.depth_max,
+            inflate_max: limits.inflate_max,
+        }
+    }
+}
+
+impl LimitsConfig {
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            record_bytes_max: self.record_bytes_max,
+            document_bytes_max: self.document_bytes_max,
+            depth_max: self.depth_max,
+            inflate_max: self.inflate_max,
+            ..Limits::default()
+        }
+    }
+}
+
+fn smtp_schema(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "null"],
+        "description": "A mail server. Without TLS only a server on this machine is accepted.",
+        "required": ["host", "from"],
+        "additionalProperties": false,
+        "properties": {
+            "host": {"type": "string"},
+            "port": {"type": "integer", "description": "587 with STARTTLS, 465 with TLS, 25 without, unless written"},
+            "tls": {"enum": ["none", "starttls", "tls"]},
+            "from": {"type": "string"},
+            "username": {"type": "string"},
+            "password_env": {"type": "string", "description": "environment variable that holds the password"},
+            "password_file": {"type": "string", "description": "file that holds the password"},
+            "ca_file": {"type": "string", "description": "PEM file of a private certificate authority"}
+        }
+    })
+}
+
+impl Config {
+    /// The file that the command line names, or `keytrail.yaml` here, or the defaults.
+    pub fn load(global: &Global) -> Result<Self> {
+        match &global.config {
+            Some(path) => Self::read(path),
+            None if Path::new(FILE).is_file() => Self::read(Path::new(FILE)),
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read configuration `{name}`"))?;
+        let mut config: Self = read_yaml(&name, &text)?;
+        if let Some(folder) = path.parent() {
+            config.anchor(folder);
+        }
+        Ok(config)
+    }
+
+    /// Paths in the file are relative to the file.
+    fn anchor(&mut self, folder: &Path) {
+        let paths = std::iter::once(&mut self.out)
+            .chain(&mut self.store)
+            .chain(&mut self.rules.folders)
+            .chain(&mut self.inventory);
+        for path in paths {
+            *path = folder.join(&*path);
+        }
+    }
+
+    #[must_use]
+    pub fn store_path(&self, said: Option<&Path>) -> PathBuf {
+        said.map(Path::to_path_buf).or_else(|| self.store.clone()).unwrap_or_else(|| self.out.join("keytrail.db"))
+    }
+
+    /// Rules and inventory of the configuration with those of the command line.
+    #[must_use]
+    pub fn rule_set(&self, said: &RuleSet) -> RuleSet {
+        RuleSet {
+            rules: self.rules.folders.iter().chain(&said.rules).cloned().collect(),
+            no_builtin_rules: said.no_builtin_rules || !self.rules.builtin,
+            inventory: self.inventory.iter().chain(&said.inventory).cloned().collect(),
+        }
+    }
+}
+
+/// An environment variable that the configuration names.
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    std::env::var(name).ok()
+}
+
+/// What `config init` writes.
+pub const STARTER: &str = "# yaml-language-server: $schema=keytrail.schema.json
+# Keytrail's configuration. Every key is optional; `keytrail config schema` describes them all.
+
+# Folder for findings.ndjson, tickets/ and the store.
+out: keytrail-out
+
+# Who owns what, which agents there are and what they may do. Without it every finding goes to the fallback owner.
+inventory: [keytrail-inventory.yaml]
+
+rules:
+  # Your own rules: a folder with detections/, guardrails/, playbooks/, inventory/, mappings/, or one of plain rule files.
+  # A file with the name of a shipped one replaces it.
+  folders: []
+  builtin: true
+
+tickets:
+  from: Keytrail <keytrail@example.com>
+  # A mail server. Without it tickets are written as .eml files only.
+  # smtp:
+  #   host: mail.example.com
+  #   tls: starttls
+  #   from: Keytrail <keytrail@example.com>
+  #   username: keytrail
+  #   password_env: KEYTRAIL_SMTP_PASSWORD
+";
+
+/// The inventory that `config init` writes beside it.
+pub const STARTER_INVENTORY: &str = "# Owners, agents and what they may do. Names here are examples: replace them.
+# Someone must answer for what nobody is known to own.
+fallback_owner: security-triage
+
+owners:
+  - {id: security-triage, name: Security triage, email: security-triage@example.com, kind: team}
+  - {id: maya.ito, name: Maya Ito, email: maya.ito@example.com, kind: person}
+
+agents:
+  - id: refund-agent
+    title: Refund agent
+    owner: maya.ito
+    principals: ['arn:aws:sts::111122223333:assumed-role/refund-agent/*']
+    tags: [ai]
+    tasks:
+      - id: refunds
+        actions: ['rds-data:ExecuteStatement', 'bedrock:*']
+        resources: ['arn:aws:rds:*:111122223333:cluster:orders']
+
+# Never contained, whatever a playbook says: break-glass users and our own identity.
+protected: ['arn:aws:iam::*:user/break-glass*']
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_starter_files_are_read_back() {
+        let config: Config = read_yaml("keytrail.yaml", STARTER).expect("the starter is valid");
+        assert_eq!(config.inventory, [PathBuf::from("keytrail-inventory.yaml")]);
+        let inventory = [("keytrail-inventory.yaml".to_owned(), STARTER_INVENTORY.to_owned())];
+        assert!(keytrail_lineage::Inventory::load(&inventory).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        let error = read_yaml::<Config>("keytrail.yaml", "ouut: x\n").expect_err("an error").to_string();
+        assert!(error.starts_with("keytrail.yaml:1: unknown key `ouut`, did you mean `out`?"), "{error}");
+    }
+}

@@ -1,0 +1,258 @@
+//! What Keytrail knows without being told: embedded mappings, rules, guardrails, playbooks, samples; and what a user's
+//! folders add or replace.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use include_dir::{Dir, include_dir};
+use keytrail_detect::{Detector, Rule, SourceFields};
+use keytrail_ingest::Mapping;
+use keytrail_lineage::{Enricher, Guardrails, Inventory};
+use keytrail_model::{RawPath, did_you_mean};
+use keytrail_remediate::Playbooks;
+
+use crate::cli::RuleSet;
+use crate::failure::Failure;
+
+static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rules");
+static MAPPINGS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../ingest/mappings");
+static SAMPLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sample-events");
+
+/// Stands in until the user names owners, so that every finding still has somewhere to go.
+const NO_INVENTORY: &str = "fallback_owner: security-triage
+owners:
+  - {id: security-triage, name: Security triage (no inventory given), email: security-triage@localhost, kind: team}
+";
+
+/// File name and text.
+pub type Texts = Vec<(String, String)>;
+
+/// The texts of all files, by kind.
+#[derive(Clone, Debug, Default)]
+pub struct Pack {
+    pub mappings: Texts,
+    pub detections: Texts,
+    pub guardrails: Texts,
+    pub playbooks: Texts,
+    pub inventory: Texts,
+}
+
+impl Pack {
+    /// What is embedded; the inventory is the placeholder that only names a fallback.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self {
+            mappings: texts(&MAPPINGS, "", &["yaml"]),
+            detections: texts(&RULES, "detections", &["yaml", "yml"]),
+            guardrails: texts(&RULES, "guardrails", &["cedar"]),
+            playbooks: texts(&RULES, "playbooks", &["yaml"]),
+            inventory: vec![("built-in inventory".to_owned(), NO_INVENTORY.to_owned())],
+        }
+    }
+
+    /// The embedded pack with the example inventory that belongs to the samples.
+    #[must_use]
+    pub fn demo() -> Self {
+        Self { inventory: texts(&RULES, "inventory", &["yaml"]), ..Self::embedded() }
+    }
+
+    /// The embedded pack with the user's additions.
+    pub fn with(set: &RuleSet) -> Result<Self> {
+        let mut pack = Self::embedded();
+        if set.no_builtin_rules {
+            pack.detections.clear();
+        }
+        for folder in &set.rules {
+            pack.add_folder(folder)?;
+        }
+        let mut inventory = Vec::new();
+        for path in &set.inventory {
+            inventory.extend(read_files(path, &["yaml", "yml"])?);
+        }
+        pack.add_inventory(inventory);
+        Ok(pack)
+    }
+
+    fn add_inventory(&mut self, files: Texts) {
+        if !files.is_empty() {
+            self.inventory.retain(|(name, _)| name != "built-in inventory");
+            self.inventory.extend(files);
+        }
+    }
+
+    /// Adds a folder laid out like `rules/`, or one of plain rule files.
+    fn add_folder(&mut self, folder: &Path) -> Result<()> {
+        let kinds = ["detections", "guardrails", "playbooks", "inventory", "mappings"];
+        if !folder.exists() {
+            anyhow::bail!("no such folder `{}`", folder.display());
+        }
+        if !kinds.iter().any(|kind| folder.join(kind).is_dir()) {
+            merge(&mut self.detections, read_files(folder, &["yaml", "yml"])?);
+            return Ok(());
+        }
+        merge(&mut self.detections, read_kind(folder, "detections", &["yaml", "yml"])?);
+        merge(&mut self.guardrails, read_kind(folder, "guardrails", &["cedar"])?);
+        merge(&mut self.playbooks, read_kind(folder, "playbooks", &["yaml", "yml"])?);
+        merge(&mut self.mappings, read_kind(folder, "mappings", &["yaml", "yml"])?);
+        self.add_inventory(read_kind(folder, "inventory", &["yaml", "yml"])?);
+        Ok(())
+    }
+
+    pub fn mappings(&self) -> Result<Vec<Arc<Mapping>>> {
+        let (mappings, errors) = read_each(&self.mappings, |file, text| Mapping::read(file, text).map(Arc::new));
+        if errors.is_empty() { Ok(mappings) } else { Err(Failure::rules(errors)) }
+    }
+
+    /// Rules that are switched on, all errors at once.
+    pub fn rules(&self) -> Result<Vec<Rule>> {
+        let (rules, errors) = read_each(&self.detections, Rule::read);
+        if errors.is_empty() { Ok(rules) } else { Err(Failure::rules(errors)) }
+    }
+
+    pub fn detector(&self, rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Detector> {
+        plan(rules, mappings).map_err(Failure::rules)
+    }
+
+    pub fn playbooks(&self) -> Result<Playbooks> {
+        Playbooks::load(&self.playbooks).map_err(Failure::rules)
+    }
+
+    pub fn enricher(&self) -> Result<Enricher> {
+        let inventory = Inventory::load(&self.inventory).map_err(|errors| {
+            let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("the inventory cannot be used:\n  {}", text.join("\n  "))
+        })?;
+        Ok(Enricher::new(inventory, self.guardrails()?))
+    }
+
+    pub fn guardrails(&self) -> Result<Guardrails> {
+        Guardrails::load(&self.guardrails).map_err(Failure::rules)
+    }
+
+    /// Whether anyone but the placeholder stands in the inventory.
+    #[must_use]
+    pub fn has_inventory(&self) -> bool {
+        self.inventory.iter().any(|(name, _)| name != "built-in inventory")
+    }
+}
+
+/// Plans rules over the log sources that the mappings give.
+pub fn plan(rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Detector, Vec<keytrail_model::FileError>> {
+    let read: Vec<&Arc<Mapping>> = mappings.iter().filter(|mapping| mapping.ignore.is_none()).collect();
+    let knows: Vec<_> = read.iter().map(|mapping| |path: &RawPath| mapping.knows(path)).collect();
+    let sources: Vec<SourceFields<'_>> = read
+        .iter()
+        .zip(&knows)
+        .map(|(mapping, knows)| SourceFields { name: &mapping.source, knows })
+        .collect();
+    Detector::new(rules, &sources)
+}
+
+/// Reads every file with `read`; what went well, and every error.
+pub fn read_each<T>(
+    files: &Texts,
+    read: impl Fn(&str, &str) -> Result<T, Vec<keytrail_model::FileError>>,
+) -> (Vec<T>, Vec<keytrail_model::FileError>) {
+    let mut good = Vec::new();
+    let mut errors = Vec::new();
+    for (file, text) in files {
+        match read(file, text) {
+            Ok(one) => good.push(one),
+            Err(more) => errors.extend(more),
+        }
+    }
+    (good, errors)
+}
+
+/// A sample file: path under `sample-events/` and its bytes.
+pub fn samples() -> Vec<(String, &'static [u8])> {
+    let mut files = Vec::new();
+    walk(&SAMPLES, &mut |path, bytes| {
+        if !path.ends_with(".md") {
+            files.push((format!("sample-events/{path}"), bytes));
+        }
+    });
+    files.sort_by(|left, right| left.0.cmp(&right.0));
+    files
+}
+
+fn texts(dir: &'static Dir<'static>, under: &str, endings: &[&str]) -> Texts {
+    let mut found = Vec::new();
+    walk(dir, &mut |path, bytes| {
+        let wanted = path.starts_with(under) && endings.iter().any(|ending| path.ends_with(&format!(".{ending}")));
+        if let (true, Ok(text)) = (wanted, std::str::from_utf8(bytes)) {
+            found.push((path.to_owned(), text.to_owned()));
+        }
+    });
+    found.sort();
+    found
+}
+
+fn walk(dir: &'static Dir<'static>, visit: &mut dyn FnMut(&str, &'static [u8])) {
+    for file in dir.files() {
+        visit(&file.path().to_string_lossy().replace('\\', "/"), file.contents());
+    }
+    for inner in dir.dirs() {
+        walk(inner, visit);
+    }
+}
+
+/// A file of the same name replaces; others are added.
+fn merge(into: &mut Texts, files: Texts) {
+    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    for file in files {
+        into.retain(|(known, _)| name(known) != name(&file.0));
+        into.push(file);
+    }
+}
+
+fn read_kind(folder: &Path, kind: &str, endings: &[&str]) -> Result<Texts> {
+    let inner = folder.join(kind);
+    if inner.is_dir() { read_files(&inner, endings) } else { Ok(Vec::new()) }
+}
+
+/// A file, or all files under a folder with one of the endings, in sorted order.
+pub fn read_files(path: &Path, endings: &[&str]) -> Result<Texts> {
+    if path.is_file() {
+        return Ok(vec![read_file(path)?]);
+    }
+    if !path.is_dir() {
+        anyhow::bail!("no such file or folder `{}`{}", path.display(), neighbours(path));
+    }
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("cannot read folder `{}`", path.display()))?;
+        let wanted = entry.path().extension().is_some_and(|have| endings.iter().any(|ending| have == *ending));
+        if entry.file_type().is_file() && wanted {
+            files.push(read_file(entry.path())?);
+        }
+    }
+    Ok(files)
+}
+
+fn read_file(path: &Path) -> Result<(String, String)> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok((path.display().to_string(), text))
+}
+
+fn neighbours(path: &Path) -> String {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    did_you_mean(&name, names.iter().map(String::as_str))
+}
+
+/// All detection rules of the given paths, or the embedded ones.
+pub fn detections(paths: &[PathBuf]) -> Result<Texts> {
+    if paths.is_empty() {
+        return Ok(Pack::embedded().detections);
+    }
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(read_files(path, &["yaml", "yml"])?);
+    }
+    Ok(files)
+}

@@ -1,0 +1,165 @@
+//! What the logs show, learnt from events: who issued which credential, who made which principal, what a tool led to.
+//!
+//! The same events give the same facts in any order. Memory grows with issued credentials and created principals, which
+//! are few; tool calls and prompts are dropped by `forget_before` once the watermark has passed them.
+
+mod observe;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use keytrail_model::Micros;
+
+use crate::arn;
+
+/// How long after a prompt a call may still be put down to it.
+const PROMPT_WINDOW: i64 = 3_600 * Micros::SECOND;
+/// How many issuances are followed upwards; longer chains are cut, and loops end.
+const CHAIN: usize = 5;
+
+/// A credential was issued or created. Ordered by time and event id first, so that the earliest is the smallest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Issuance {
+    pub at: Micros,
+    pub event_id: String,
+    pub action: String,
+    /// The credential that was used to issue it.
+    pub parent: Option<String>,
+    pub actor: Option<String>,
+    pub kind: Option<String>,
+    pub lifetime: Option<String>,
+    pub until: Option<String>,
+    pub issued_for: Option<String>,
+}
+
+/// A principal (user, role, service account, application) was created.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Creation {
+    pub at: Micros,
+    pub event_id: String,
+    pub action: String,
+    pub actor: String,
+}
+
+/// A tool call made other calls.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ToolCall {
+    pub at: Micros,
+    pub event_id: String,
+    pub tool: Option<String>,
+    pub agent_evidence: Option<String>,
+    pub actor: Option<String>,
+    pub credential: Option<String>,
+    pub user_agent: Option<String>,
+}
+
+/// Prompts of one session or actor by time and event id.
+type Prompts = BTreeMap<(Micros, String), String>;
+
+/// Everything learnt so far. For one id that several events tell of, the earliest by (time, event id) stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    issued: BTreeMap<String, Issuance>,
+    created: BTreeMap<String, Creation>,
+    tools: BTreeMap<String, ToolCall>,
+    prompts: BTreeMap<String, Prompts>,
+}
+
+impl Facts {
+    #[must_use]
+    pub fn issuance(&self, credential: &str) -> Option<&Issuance> {
+        self.issued.get(credential)
+    }
+
+    /// The credential and what it was issued from, nearest first, itself included.
+    #[must_use]
+    pub fn chain<'a>(&'a self, credential: &'a str) -> Vec<&'a str> {
+        let mut chain = vec![credential];
+        while chain.len() < CHAIN {
+            let parent =
+                chain.last().and_then(|last| self.issued.get(*last)).and_then(|issued| issued.parent.as_deref());
+            match parent {
+                Some(parent) if !chain.contains(&parent) => chain.push(parent),
+                _ => break,
+            }
+        }
+        chain
+    }
+
+    /// Who created the principal behind an actor. `name` is the short name, unique within `account`.
+    #[must_use]
+    pub fn creation(&self, actor: &str, account: Option<&str>, name: Option<&str>) -> Option<&Creation> {
+        let role = arn::role_of(actor);
+        let short = name.or_else(|| arn::name_of(role.as_deref().unwrap_or(actor)));
+        let by_id = self.created.get(actor).or_else(|| self.created.get(role.as_deref()?));
+        by_id.or_else(|| self.created.get(&name_key(account?, short?)))
+    }
+
+    #[must_use]
+    pub fn tool_call(&self, request_id: &str) -> Option<&ToolCall> {
+        self.tools.get(request_id)
+    }
+
+    /// The latest prompt of the same session, else of the same actor, within an hour before `time`.
+    #[must_use]
+    pub fn prompt(&self, session: Option<&str>, actor: Option<&str>, time: Micros) -> Option<&str> {
+        let of_session = session.and_then(|session| self.latest_prompt(&session_key(session), time));
+        of_session.or_else(|| self.latest_prompt(&actor_key(actor?), time))
+    }
+
+    fn latest_prompt(&self, key: &str, time: Micros) -> Option<&str> {
+        let from = (Micros(time.0.saturating_sub(PROMPT_WINDOW)), String::new());
+        let until = (Micros(time.0.saturating_add(1)), String::new());
+        let (_, reference) = self.prompts.get(key)?.range(from..until).next_back()?;
+        Some(reference)
+    }
+
+    /// Takes over what other facts know. The order of merging does not matter.
+    pub fn merge(&mut self, other: Self) {
+        other.issued.into_iter().for_each(|(key, fact)| keep_earliest(&mut self.issued, key, fact));
+        other.created.into_iter().for_each(|(key, fact)| keep_earliest(&mut self.created, key, fact));
+        other.tools.into_iter().for_each(|(key, fact)| keep_earliest(&mut self.tools, key, fact));
+        for (key, prompts) in other.prompts {
+            let known = self.prompts.entry(key).or_default();
+            prompts.into_iter().for_each(|(at, reference)| keep_earliest(known, at, reference));
+        }
+    }
+
+    /// Drops tool calls and prompts that no event at or after `watermark` can refer to.
+    pub fn forget_before(&mut self, watermark: Micros) {
+        let oldest = Micros(watermark.0.saturating_sub(PROMPT_WINDOW));
+        self.tools.retain(|_, call| call.at >= oldest);
+        self.prompts.retain(|_, prompts| {
+            prompts.retain(|(at, _), _| *at >= oldest);
+            !prompts.is_empty()
+        });
+    }
+}
+
+fn keep_earliest<K: Ord, V: Ord>(facts: &mut BTreeMap<K, V>, key: K, fact: V) {
+    match facts.entry(key) {
+        Entry::Vacant(place) => {
+            place.insert(fact);
+        }
+        Entry::Occupied(mut known) if fact < *known.get() => {
+            known.insert(fact);
+        }
+        Entry::Occupied(_) => {}
+    }
+}
+
+// The key spaces of ids and of names cannot meet: no provider's id holds a tab.
+fn name_key(account: &str, name: &str) -> String {
+    format!("{account}\t{name}")
+}
+
+fn session_key(session: &str) -> String {
+    format!("session\t{session}")
+}
+
+fn actor_key(actor: &str) -> String {
+    format!("actor\t{actor}")
+}
+
+#[cfg(test)]
+mod tests;

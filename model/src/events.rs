@@ -1,0 +1,81 @@
+//! A batch of events of one log source, and typed access to its columns.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
+
+use crate::{Micros, Position};
+
+/// Where one record stood in its origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub line: Option<u64>,
+    pub record: Option<u64>,
+    pub byte: u64,
+}
+
+/// Events of one log source: the columns of `schema()` in order, then one column for each raw path that a rule names.
+#[derive(Clone, Debug)]
+pub struct EventBatch {
+    pub source: Arc<str>,
+    pub origin: Arc<str>,
+    pub batch: RecordBatch,
+    /// One for each row.
+    pub places: Vec<Place>,
+}
+
+impl EventBatch {
+    #[must_use]
+    pub fn position(&self, row: usize) -> Position {
+        let place = self.places.get(row).copied().unwrap_or_default();
+        Position { origin: self.origin.to_string(), line: place.line, record: place.record, byte: place.byte }
+    }
+
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&ArrayRef> {
+        self.batch.column_by_name(name)
+    }
+
+    /// Text of a column at a row; `None` when null or when there is no such text column.
+    #[must_use]
+    pub fn text(&self, name: &str, row: usize) -> Option<&str> {
+        let column = self.column(name)?.as_string_view_opt()?;
+        column.is_valid(row).then(|| column.value(row))
+    }
+
+    #[must_use]
+    pub fn texts(&self, name: &str, row: usize) -> Vec<String> {
+        let Some(list) = self.column(name).and_then(|column| column.as_list_opt::<i32>()) else { return Vec::new() };
+        if list.is_null(row) {
+            return Vec::new();
+        }
+        let values = list.value(row);
+        let Some(values) = values.as_string_view_opt() else { return Vec::new() };
+        values.iter().flatten().map(str::to_owned).collect()
+    }
+
+    #[must_use]
+    pub fn flag(&self, name: &str, row: usize) -> Option<bool> {
+        let column = self.column(name)?.as_boolean_opt()?;
+        column.is_valid(row).then(|| column.value(row))
+    }
+
+    #[must_use]
+    pub fn number(&self, name: &str, row: usize) -> Option<f64> {
+        let column = self.column(name)?.as_primitive_opt::<Float64Type>()?;
+        column.is_valid(row).then(|| column.value(row))
+    }
+
+    /// Event time. Never null: a record without a time is a reject.
+    #[must_use]
+    pub fn time(&self, row: usize) -> Micros {
+        let column = self.column("time").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        Micros(column.map_or(0, |column| column.value(row)))
+    }
+}

@@ -1,0 +1,18 @@
+//! The journal and its views on SQLite: what was found, planned, told and refused, committed whole or not at all.
+//!
+//! Reads no clock, calls no provider, knows no rule: it keeps the entries that it is given and answers from them.
+
+mod commit;
+#[cfg(test)]
+mod contract;
+mod credentials;
+mod error;
+mod fold;
+mod open;
+mod views;
+
+pub use commit::{Committed, entry};
+pub use credentials::CredentialRow;
+pub use error::StoreError;
+pub use open::Store;
+pub use views::{FindingFilter, Ticket, TicketState};
