@@ -147,7 +147,7 @@ impl Build<'_> {
 fn selected(name: &str, pattern: &SelectorPattern) -> bool {
     match pattern {
         SelectorPattern::Them => !name.starts_with('_'),
-        SelectorPattern::Pattern(pattern) => detection_name_matches(name, pattern),
+        SelectorPattern::Pattern(pattern) => detection_name_matches(pattern, name),
     }
 }
 

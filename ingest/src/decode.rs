@@ -103,8 +103,13 @@ fn unwrap_stages(document: &[u8], stages: &[Stage], limits: &Limits, out: &mut U
         out.fault.get_or_insert(fault);
     }
     if out.decoded.is_none() {
-        out.ranges.extend(row.ranges(0));
-        return row.slot(0) != Slot::Missing;
+        let ranges: Vec<Range<usize>> = row.ranges(0).collect();
+        // `"event": "some text"` is a field of the record, not an envelope around one.
+        let wraps = ranges.is_empty() || ranges.iter().any(|range| holds_structure(document, range));
+        if wraps {
+            out.ranges.extend(ranges);
+        }
+        return wraps && row.slot(0) != Slot::Missing;
     }
     let mut found = row.slot(0) == Slot::Reached && row.items(0).next().is_none();
     let values: Vec<Slot> = if row.slot(0) == Slot::Reached { row.items(0).collect() } else { vec![row.slot(0)] };
@@ -112,6 +117,10 @@ fn unwrap_stages(document: &[u8], stages: &[Stage], limits: &Limits, out: &mut U
         found |= unwrap_value(document, value, stage, inner, limits, out);
     }
     found
+}
+
+fn holds_structure(document: &[u8], range: &Range<usize>) -> bool {
+    matches!(document.get(range.start), Some(b'{' | b'['))
 }
 
 fn unwrap_value(

@@ -35,6 +35,30 @@ impl Condition {
     }
 }
 
+/// One set of conditions, or a list of such sets of which one must hold: a source may come in several shapes.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Shapes {
+    One(BTreeMap<String, Condition>),
+    Any(Vec<BTreeMap<String, Condition>>),
+}
+
+impl Shapes {
+    fn into_vec(self) -> Vec<BTreeMap<String, Condition>> {
+        match self {
+            Self::One(shape) => vec![shape],
+            Self::Any(shapes) => shapes,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::One(shape) => shape.is_empty(),
+            Self::Any(shapes) => shapes.is_empty() || shapes.iter().any(BTreeMap::is_empty),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -43,7 +67,7 @@ struct Written {
     title: String,
     #[serde(default)]
     description: String,
-    recognise: BTreeMap<String, Condition>,
+    recognise: Shapes,
     #[serde(default)]
     envelopes: Vec<Spanned<String>>,
     #[serde(default)]
@@ -63,7 +87,8 @@ pub struct Mapping {
     pub title: String,
     pub description: String,
     pub file: String,
-    pub recognise: Vec<(RawPath, Condition)>,
+    /// The record is this source's when all conditions of one of these hold.
+    pub recognise: Vec<Vec<(RawPath, Condition)>>,
     pub envelopes: Vec<Envelope>,
     pub redact: Vec<RawPath>,
     /// Records that are known and of no interest, and why.
@@ -82,7 +107,7 @@ impl Mapping {
         check_name(file, &written, &mut errors);
         let mapping = Self {
             file: file.to_owned(),
-            recognise: recognise(file, written.recognise, &mut errors),
+            recognise: shapes(file, written.recognise.into_vec(), &mut errors),
             envelopes: envelopes(file, &written.envelopes, &mut errors),
             redact: paths(file, &written.redact, &mut errors),
             fields: paths(file, &written.fields, &mut errors),
@@ -104,7 +129,7 @@ impl Mapping {
             Name::Raw(path) => Some(path.clone()),
             Name::Event(_) => None,
         });
-        let recognised = self.recognise.iter().map(|(path, _)| path.clone());
+        let recognised = self.recognise.iter().flatten().map(|(path, _)| path.clone());
         named.chain(recognised).chain(self.redact.iter().cloned()).collect()
     }
 
@@ -151,6 +176,14 @@ fn check_name(file: &str, written: &Written, errors: &mut Vec<FileError>) {
     if written.ignore.is_none() && !written.columns.contains_key("time") {
         errors.push(FileError::new(file, line, "column `time` is missing: add `time: event_time(…)`"));
     }
+}
+
+fn shapes(
+    file: &str,
+    written: Vec<BTreeMap<String, Condition>>,
+    errors: &mut Vec<FileError>,
+) -> Vec<Vec<(RawPath, Condition)>> {
+    written.into_iter().map(|shape| recognise(file, shape, errors)).collect()
 }
 
 fn recognise(

@@ -11,7 +11,7 @@ use keytrail_model::{EventBatch, FileError, Place, RawPath, Reject};
 use keytrail_sql::Planner;
 
 use crate::source_plan::SourcePlan;
-use crate::{Chunk, Columns, Envelope, Fault, Limits, Mapping, Redactor, Row, Slot, Span, check_text, redact_range, scan};
+use crate::{Chunk, Columns, Condition, Envelope, Fault, Limits, Mapping, Redactor, Row, Slot, Span, check_text, redact_range, scan};
 
 /// What enabled rules and outputs need of the events.
 #[derive(Clone, Debug, Default)]
@@ -241,11 +241,12 @@ fn arrow_failure(error: &arrow::error::ArrowError, rows: usize) -> arrow::array:
 }
 
 fn holds(source: &SourcePlan, row: &Row, bytes: &[u8]) -> bool {
-    source.recognise.iter().all(|(column, condition)| {
+    let one = |(column, condition): &(usize, Condition)| {
         let slot = row.slot(*column);
         let value = slot.range().and_then(|range| bytes.get(range)).and_then(|value| std::str::from_utf8(value).ok());
         condition.holds(slot != Slot::Missing, value)
-    })
+    };
+    source.recognise.iter().any(|shape| shape.iter().all(one))
 }
 
 /// The elements of an envelope, numbered from one when there are several.

@@ -16,7 +16,7 @@ pub(crate) struct SourcePlan {
     pub(crate) mapping: Arc<Mapping>,
     pub(crate) fields: FieldPlan,
     /// Column of the field plan and what must hold there.
-    pub(crate) recognise: Vec<(usize, Condition)>,
+    pub(crate) recognise: Vec<Vec<(usize, Condition)>>,
     pub(crate) redact: Vec<usize>,
     raw_schema: SchemaRef,
     /// One for each event column, in schema order.
@@ -41,7 +41,11 @@ impl SourcePlan {
         let columns = plan_columns(&mapping, &raw_schema, wanted, planner)?;
         let rule_columns: Vec<usize> = rule_paths.iter().map(index).collect();
         Ok(Self {
-            recognise: mapping.recognise.iter().map(|(path, is)| (index(path), is.clone())).collect(),
+            recognise: mapping
+                .recognise
+                .iter()
+                .map(|shape| shape.iter().map(|(path, is)| (index(path), is.clone())).collect())
+                .collect(),
             redact: mapping.redact.iter().map(index).collect(),
             fields: FieldPlan::new(&paths),
             out_schema: out_schema(&raw_schema, &rule_columns),

@@ -6,7 +6,9 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, tree_node::TreeNode, tree_node::TreeNodeRecursion};
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, Volatility, cast, expr_fn::try_cast};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::ExprWithAlias;
@@ -57,8 +59,15 @@ impl Planner {
         pure(&logical)?;
         let got = datafusion::logical_expr::ExprSchemable::get_type(&logical, schema).map_err(plan_error)?;
         let typed = if got == *want { logical } else { convert(logical, &got, want)? };
-        self.state.create_physical_expr(typed, schema).map_err(plan_error)
+        self.state.create_physical_expr(simple(typed, schema).map_err(plan_error)?, schema).map_err(plan_error)
     }
+}
+
+/// Types coerced and constants folded: DataFusion's own step leaves some functions, `coalesce` among them, unplanned.
+fn simple(expr: Expr, schema: &DFSchema) -> datafusion::error::Result<Expr> {
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+    let simplifier = ExprSimplifier::new(context);
+    simplifier.simplify(simplifier.coerce(expr, schema)?)
 }
 
 /// The schema that holds these names, in their order.
@@ -150,6 +159,12 @@ mod tests {
     fn a_cast_that_does_not_fit_is_null() {
         let flags = run("CAST(a.b AS INT) > 3", &[Some("5"), Some("zap"), None]).expect("evaluates");
         assert_eq!(flags, BooleanArray::from(vec![Some(true), None, None]));
+    }
+
+    #[test]
+    fn coalesce_is_planned() {
+        let flags = run("coalesce(a.b, 'y') = 'y'", &[Some("x"), None]).expect("evaluates");
+        assert_eq!(flags, BooleanArray::from(vec![Some(false), Some(true)]));
     }
 
     #[test]
