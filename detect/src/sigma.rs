@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::array::{Array, AsArray, BooleanArray, ListArray};
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, Result as PlanResult};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
@@ -218,7 +218,7 @@ impl ScalarUDFImpl for Matches {
             return datafusion::common::exec_err!("sigma_matches takes one column");
         };
         let flags: BooleanArray = match array.as_list_opt::<i32>() {
-            Some(lists) => (0..lists.len()).map(|row| Some(self.row(lists, row))).collect(),
+            Some(lists) => self.lists(lists),
             None => array.as_string_view().iter().map(|text| Some(self.tests.hold(text.into_iter()))).collect(),
         };
         Ok(ColumnarValue::Array(Arc::new(flags)))
@@ -226,11 +226,14 @@ impl ScalarUDFImpl for Matches {
 }
 
 impl Matches {
-    fn row(&self, lists: &arrow::array::ListArray, row: usize) -> bool {
-        if lists.is_null(row) {
-            return self.tests.hold(std::iter::empty());
-        }
-        let values = lists.value(row);
-        self.tests.hold(values.as_string_view().iter().flatten())
+    /// Over the values of all rows at once: slicing each row's list out would allocate for every event.
+    fn lists(&self, lists: &ListArray) -> BooleanArray {
+        let values = lists.values().as_string_view();
+        let text = |index: usize| values.is_valid(index).then(|| values.value(index));
+        let rows = lists.offsets().windows(2).map(|bounds| match bounds {
+            [start, end] => *start as usize..*end as usize,
+            _ => 0..0,
+        });
+        rows.map(|row| Some(self.tests.hold(row.filter_map(text)))).collect()
     }
 }

@@ -55,7 +55,7 @@ pub enum Command {
     Scan(Scan),
     /// Run SQL over scanned files or over the store: events, findings, actions, credentials, owners, edges, tickets, rejects.
     Query(Query),
-    /// Rules: list, test, lint, fields, explain.
+    /// Rules: list, test, lint, fields, functions, explain.
     #[command(subcommand)]
     Rule(Rule),
     /// Findings in the store.
@@ -145,10 +145,12 @@ pub enum Rule {
     },
     /// Run the tests inside the rule files: of the given files or folders, or of all rules.
     Test {
+        /// Rule files or folders; all shipped rules unless said.
         paths: Vec<PathBuf>,
     },
     /// Check rules without running them: of the given files or folders, or of all rules.
     Lint {
+        /// Rule files or folders; all shipped rules unless said.
         paths: Vec<PathBuf>,
     },
     /// List the event columns, and with a log source what fills them.
@@ -156,6 +158,8 @@ pub enum Rule {
         /// aws.cloudtrail, gcp.audit, …
         source: Option<String>,
     },
+    /// List the functions that rules and mappings can call, beside DataFusion's own.
+    Functions,
     /// Show a rule in full: what it reads, what it looks for, how it groups, what it leads to.
     Explain {
         /// Rule id.
@@ -182,12 +186,13 @@ pub enum Finding {
         /// Only this severity and graver.
         #[arg(long, value_parser = severity)]
         severity: Option<Severity>,
+        /// Only findings of this rule.
         #[arg(long)]
         rule: Option<String>,
-        /// Owner id.
+        /// Only findings of this owner, by id.
         #[arg(long)]
         owner: Option<String>,
-        /// Credential id.
+        /// Only findings about this credential, by id.
         #[arg(long)]
         credential: Option<String>,
     },
@@ -227,8 +232,8 @@ pub enum Credential {
     List {
         #[command(flatten)]
         store: StorePath,
-        /// Only this lifetime: static, derived_from_static, ephemeral, unknown.
-        #[arg(long)]
+        /// Only this lifetime.
+        #[arg(long, value_parser = ["static", "derived_from_static", "ephemeral", "unknown"])]
         lifetime: Option<String>,
     },
 }
@@ -237,6 +242,7 @@ pub enum Credential {
 pub enum Config {
     /// Write a commented configuration file and a starting inventory.
     Init {
+        /// Where to write it; the inventory and the schema go beside it.
         #[arg(default_value = "keytrail.yaml")]
         path: PathBuf,
         /// Overwrite.
@@ -268,9 +274,12 @@ pub fn parse() -> Result<Cli, ExitCode> {
     })
 }
 
-/// Completion script on stdout.
-pub fn completion(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "keytrail", &mut std::io::stdout());
+/// Completion script. As text, because the generator panics when it writes to a closed pipe.
+#[must_use]
+pub fn completion(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "keytrail", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 #[cfg(test)]

@@ -169,6 +169,14 @@ impl Config {
         said.map(Path::to_path_buf).or_else(|| self.store.clone()).unwrap_or_else(|| self.out.join("keytrail.db"))
     }
 
+    /// A mail server without an inventory would send tickets to nobody.
+    pub fn check_mail(&self, has_inventory: bool) -> Result<()> {
+        if self.tickets.smtp.is_some() && !has_inventory {
+            anyhow::bail!("tickets.smtp is set, but no inventory names a fallback_owner: add `inventory: [FILE]`");
+        }
+        Ok(())
+    }
+
     /// Rules and inventory of the configuration with those of the command line.
     #[must_use]
     pub fn rule_set(&self, said: &RuleSet) -> RuleSet {

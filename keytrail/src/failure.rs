@@ -39,9 +39,15 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", sentence(error));
     let code = error.downcast_ref::<Failure>().map_or(3, Failure::code);
     ExitCode::from(code)
+}
+
+/// The error and its causes in one sentence; a cause that the error has said already is not said again.
+fn sentence(error: &anyhow::Error) -> String {
+    let causes = error.chain().map(ToString::to_string);
+    causes.reduce(|said, cause| if said.contains(&cause) { said } else { format!("{said}: {cause}") }).unwrap_or_default()
 }
 
 /// `keytrail … | head` is no error.

@@ -1,21 +1,8 @@
-//! The one binary: parses the command line, runs one command, turns its end into an exit code.
-
-mod census;
-mod cli;
-mod commands;
-mod config;
-mod failure;
-mod lint;
-mod ocsf;
-mod output;
-mod pack;
-mod pipeline;
-mod progress;
-mod report;
-mod run_rules;
-mod tables;
+//! Parses the command line, runs one command, turns its end into an exit code.
 
 use std::process::ExitCode;
+
+use keytrail::{cli, commands, failure};
 
 fn main() -> ExitCode {
     let cli = match cli::parse() {

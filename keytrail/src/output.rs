@@ -79,7 +79,8 @@ fn table(rows: &Rows) -> Table {
 }
 
 /// `NO_COLOR` and pipes get none.
-fn colourful() -> bool {
+#[must_use]
+pub fn colourful() -> bool {
     std::io::stdout().is_terminal() && environment("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

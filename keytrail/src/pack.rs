@@ -22,7 +22,7 @@ static SAMPLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sample-events");
 /// Stands in until the user names owners, so that every finding still has somewhere to go.
 const NO_INVENTORY: &str = "fallback_owner: security-triage
 owners:
-  - {id: security-triage, name: Security triage (no inventory given), email: security-triage@localhost, kind: team}
+  - {id: security-triage, name: Security triage (no inventory given), email: security-triage@no-inventory.invalid, kind: team}
 ";
 
 /// File name and text.

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use keytrail_detect::{Detector, RuleFailure};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader, Unknown, expand};
 use keytrail_lineage::Enricher;
-use keytrail_model::{Action, EventBatch, Finding, Reject, Target};
+use keytrail_model::{Action, EventBatch, FileError, Finding, Reject};
 use keytrail_remediate::{Playbooks, Ticket, plan, tickets};
 
 use crate::census::Census;
@@ -142,12 +142,6 @@ impl Pipeline {
     fn normaliser(&self, needed: &Needed) -> Result<Normaliser> {
         Normaliser::new(&self.mappings, needed, self.limits.clone()).map_err(Failure::rules)
     }
-
-    /// Who a target belongs to; used where no finding is at hand.
-    #[must_use]
-    pub fn owner_of(&self, target: &Target) -> keytrail_model::Ownership {
-        self.enricher.ownership(target, None)
-    }
 }
 
 impl Outcome {
@@ -199,8 +193,8 @@ fn check_playbooks(detector: &Detector, playbooks: &Playbooks) -> Result<()> {
     let unknown = detector.rules().iter().filter_map(|rule| {
         let id = rule.playbook.as_deref().filter(|id| playbooks.get(id).is_none())?;
         let hint = keytrail_model::did_you_mean(id, playbooks.ids());
-        Some(format!("{}: no playbook is called `{id}`{hint}", rule.file))
+        Some(FileError::new(&rule.file, rule.line, format!("no playbook is called `{id}`{hint}")))
     });
-    let unknown: Vec<String> = unknown.collect();
+    let unknown: Vec<FileError> = unknown.collect();
     if unknown.is_empty() { Ok(()) } else { Err(Failure::rules(unknown)) }
 }

@@ -31,12 +31,6 @@ impl Bench {
         Ok(Self { mappings: pack.mappings()?, guardrails: pack.guardrails()? })
     }
 
-    /// With other mappings: how a test blanks a column to see that something notices.
-    #[must_use]
-    pub fn with_mappings(mappings: Vec<Arc<Mapping>>, guardrails: Guardrails) -> Self {
-        Self { mappings, guardrails }
-    }
-
     /// Runs all tests of a rule.
     pub fn run(&self, rule: &Rule) -> Result<Vec<Verdict>> {
         let mut detector = plan(vec![rule.clone()], &self.mappings).map_err(crate::failure::Failure::rules)?;

@@ -6,10 +6,9 @@ mod load;
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use cedar_policy::{Authorizer, PolicySet, Schema};
-use keytrail_model::Severity;
+use keytrail_model::{FileError, Severity};
 
 use crate::memo::Memo;
 
@@ -31,23 +30,6 @@ pub struct Guardrail {
     pub file: String,
     pub line: u64,
     pub text: String,
-}
-
-/// What is wrong with a policy file, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct GuardrailError {
-    pub file: String,
-    pub line: Option<u64>,
-    pub message: String,
-}
-
-impl fmt::Display for GuardrailError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}:{line}: {}", self.file, self.message),
-            None => write!(f, "{}: {}", self.file, self.message),
-        }
-    }
 }
 
 /// Which guardrails a request breaks. Both lists are sorted and without repeats.
@@ -77,7 +59,7 @@ impl Guardrails {
     ///
     /// # Errors
     /// Everything that is wrong with them, in file and line order.
-    pub fn load(policies: &[(String, String)]) -> Result<Self, Vec<GuardrailError>> {
+    pub fn load(policies: &[(String, String)]) -> Result<Self, Vec<FileError>> {
         load::load(policies)
     }
 

@@ -3,17 +3,16 @@
 //! The files are read in `inventory/file.rs` and checked in `inventory/check.rs`; this is what the rest asks.
 
 mod check;
-mod error;
 mod file;
+mod place;
 
 use std::collections::BTreeMap;
 
-use keytrail_model::{Micros, Owner};
+use keytrail_model::{FileError, Micros, Owner};
 
 use crate::arn;
 use crate::glob::{self, Glob};
 
-pub use error::InventoryError;
 
 /// An AI agent or another autonomous workload.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +98,7 @@ impl Inventory {
     ///
     /// # Errors
     /// Everything that is wrong with them, in file and line order.
-    pub fn load(files: &[(String, String)]) -> Result<Self, Vec<InventoryError>> {
+    pub fn load(files: &[(String, String)]) -> Result<Self, Vec<FileError>> {
         check::merge(files, None)
     }
 
@@ -107,7 +106,7 @@ impl Inventory {
     ///
     /// # Errors
     /// As `load`.
-    pub fn load_fragment(files: &[(String, String)], fallback: Owner) -> Result<Self, Vec<InventoryError>> {
+    pub fn load_fragment(files: &[(String, String)], fallback: Owner) -> Result<Self, Vec<FileError>> {
         check::merge(files, Some(fallback))
     }
 

@@ -26,7 +26,7 @@ mod wrap;
 pub use command::command;
 pub use notifiers::{Eml, Notifier, NotifyError, Password, Smtp, SmtpConfig, Tls};
 pub use plan::plan;
-pub use playbook::{Filter, Lifetime, Playbook, PlaybookError, Playbooks, Step};
+pub use playbook::{Filter, Lifetime, Playbook, Playbooks, Step};
 pub use remediator::{Plan, Remediator};
 pub use remediators::REMEDIATORS;
 pub use ticket::{Ticket, tickets};

@@ -4,19 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use keytrail_model::{Mode, Target, did_you_mean};
+use keytrail_model::{FileError, Mode, Target, did_you_mean, read_yaml};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::remediators;
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {message}")]
-pub struct PlaybookError {
-    pub file: String,
-    pub line: u64,
-    pub message: String,
-}
 
 /// Which targets something applies to. An empty list allows any value, and an absent value fits no list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -100,7 +92,7 @@ impl Playbooks {
     ///
     /// # Errors
     /// All errors of all files at once.
-    pub fn load(files: &[(String, String)]) -> Result<Self, Vec<PlaybookError>> {
+    pub fn load(files: &[(String, String)]) -> Result<Self, Vec<FileError>> {
         let mut by_id: BTreeMap<String, Playbook> = BTreeMap::new();
         let mut errors = Vec::new();
         for (file, text) in files {
@@ -162,8 +154,8 @@ struct WrittenStep {
     when: Filter,
 }
 
-fn read(file: &str, text: &str) -> Result<(u64, Playbook), Vec<PlaybookError>> {
-    let written: Written = serde_saphyr::from_str(text).map_err(|error| vec![unreadable(file, &error)])?;
+fn read(file: &str, text: &str) -> Result<(u64, Playbook), Vec<FileError>> {
+    let written: Written = read_yaml(file, text).map_err(|error| vec![error])?;
     let errors = faults(file, &written);
     if !errors.is_empty() {
         return Err(errors);
@@ -181,7 +173,7 @@ fn read(file: &str, text: &str) -> Result<(u64, Playbook), Vec<PlaybookError>> {
     Ok((line, playbook))
 }
 
-fn faults(file: &str, written: &Written) -> Vec<PlaybookError> {
+fn faults(file: &str, written: &Written) -> Vec<FileError> {
     let mut errors = Vec::new();
     let (id, line) = (written.id.value.as_str(), written.id.referenced.line());
     let stem = file.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or(file, |(stem, _)| stem);
@@ -210,30 +202,8 @@ fn faults(file: &str, written: &Written) -> Vec<PlaybookError> {
     errors
 }
 
-fn at(file: &str, line: u64, message: String) -> PlaybookError {
-    PlaybookError { file: file.to_owned(), line, message }
-}
-
-fn unreadable(file: &str, error: &serde_saphyr::Error) -> PlaybookError {
-    let error = error.without_snippet();
-    let message = match error {
-        serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => {
-            format!("unknown key `{field}`{}", did_you_mean(field, expected.iter().copied()))
-        }
-        serde_saphyr::Error::SerdeUnknownVariant { variant, expected, .. } => {
-            format!("unknown value `{variant}`{}", did_you_mean(variant, expected.iter().copied()))
-        }
-        other => lower_first(&other.to_string()),
-    };
-    at(file, error.location().map_or(1, |location| location.line()), message)
-}
-
-/// In the form of our own messages: one line, lower case, no full stop, and the line number only in front.
-fn lower_first(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    let line = line.split(" at line ").next().unwrap_or(line).trim_end_matches('.');
-    let mut chars = line.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+fn at(file: &str, line: u64, message: String) -> FileError {
+    FileError::new(file, Some(line), message)
 }
 
 #[cfg(test)]
@@ -249,7 +219,7 @@ steps:
   - remediator: aws.disable_access_key
 ";
 
-    fn load(text: &str) -> Result<Playbooks, Vec<PlaybookError>> {
+    fn load(text: &str) -> Result<Playbooks, Vec<FileError>> {
         Playbooks::load(&[("playbooks/contain-x.yaml".to_owned(), text.to_owned())])
     }
 

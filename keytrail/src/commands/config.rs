@@ -44,6 +44,7 @@ fn init(global: &Global, path: &Path, force: bool) -> Result<()> {
 fn validate(global: &Global) -> Result<()> {
     let config = Config::load(global)?;
     let pack = Pack::with(&config.rule_set(&RuleSet::default()))?;
+    config.check_mail(pack.has_inventory())?;
     let pipeline = Pipeline::build(&pack, config.limits.limits())?;
     let rules = pipeline.detector.rules().len();
     let owners = pipeline.enricher.inventory().owners().count();

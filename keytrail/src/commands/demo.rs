@@ -3,13 +3,16 @@
 use anyhow::Result;
 use keytrail_store::Store;
 
-use super::{scan::summary, write::Written};
+use super::{digest, scan::summary, write::Written};
 use crate::cli::{Demo, Format, Global};
 use crate::config::Config;
 use crate::output::{self, note};
 use crate::pack::{Pack, samples};
 use crate::pipeline::{Input, Pipeline};
 use crate::{progress, tables};
+
+/// Enough to see what it does; the rest is in the files.
+const MATTERS_SHOWN: usize = 12;
 
 pub async fn run(global: &Global, demo: &Demo) -> Result<()> {
     let config = Config { out: demo.out.clone(), ..Config::default() };
@@ -22,14 +25,13 @@ pub async fn run(global: &Global, demo: &Demo) -> Result<()> {
     Store::remove(&store)?;
     let written = Written::new(&config, "sample-events (demo, shadow mode: nothing is called)").all(&outcome).await?;
     let written = written.report(&outcome, &demo.out.join("report.html"))?;
-    output::print(&tables::finding_list(&outcome.findings), &shown(global))?;
+    match global.output {
+        None | Some(Format::Table) => output::text(&digest::text(&outcome, MATTERS_SHOWN, output::colourful()))?,
+        Some(_) => output::print(&tables::findings(&outcome.findings), global)?,
+    }
     note(global, &summary(&outcome));
     note(global, &written.say());
-    note(global, "\nnext: keytrail finding show ID --store DIR/keytrail.db · keytrail scan YOUR-LOGS --report report.html");
+    let store = store.display();
+    note(global, &format!("\nnext: keytrail finding show ID --store {store}    or    keytrail scan YOUR-LOGS --report report.html"));
     Ok(())
-}
-
-/// A demo is for people: a table also in a pipe, unless they asked for something else.
-fn shown(global: &Global) -> Global {
-    Global { config: None, output: global.output.or(Some(Format::Table)), quiet: global.quiet }
 }

@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod digest;
 mod kept;
 mod query;
 mod rule;
@@ -26,9 +27,6 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Credential(credential) => kept::credential(global, credential).await,
         Command::Config(command) => config::run(global, command),
         Command::Version => output::text(&format!("keytrail {}\n", env!("CARGO_PKG_VERSION"))),
-        Command::Completion { shell } => {
-            completion(shell);
-            Ok(())
-        }
+        Command::Completion { shell } => output::text(&completion(shell)),
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::datasource::MemTable;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use keytrail_model::{EventBatch, schema};
 use keytrail_store::Store;
 use serde_json::{Map, Value};
@@ -37,7 +37,7 @@ pub async fn run(global: &Global, query: &Query) -> Result<()> {
     for (name, batch) in known.tables()? {
         context.register_table(name, Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))?;
     }
-    let frame = context.sql(&query.sql).await.map_err(|error| planned(&error, query))?;
+    let frame = context.sql_with_options(&query.sql, reading_only()).await.map_err(|error| planned(&error, query))?;
     let columns = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
     let batches = frame.collect().await.context("the query failed")?;
     output::print(&rows(columns, &batches)?, global)
@@ -49,6 +49,11 @@ fn session() -> SessionContext {
     let context = SessionContext::new_with_config(config);
     keytrail_sql::functions::all().into_iter().for_each(|function| context.register_udf(function));
     context
+}
+
+/// A question changes nothing: no tables are made, no files written.
+fn reading_only() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
 
 /// A query that does not plan: says what tables there are.

@@ -1,4 +1,4 @@
-//! `keytrail rule`: list, test, lint, fields, explain.
+//! `keytrail rule`: list, test, lint, fields, functions, explain.
 
 use std::path::PathBuf;
 
@@ -21,6 +21,7 @@ pub fn run(global: &Global, command: Rule) -> Result<()> {
         Rule::Test { paths } => test(global, &paths),
         Rule::Lint { paths } => lint(global, &paths),
         Rule::Fields { source } => fields(global, source.as_deref()),
+        Rule::Functions => functions(global),
         Rule::Explain { id, rule_set } => explain(global, &id, &rule_set),
     }
 }
@@ -119,6 +120,14 @@ fn fields(global: &Global, source: Option<&str>) -> Result<()> {
     }
     for path in mapping.paths().iter().chain(&mapping.fields) {
         rows.push([json!(path.to_string()), json!("raw path"), json!("the record")]);
+    }
+    output::print(&rows, global)
+}
+
+fn functions(global: &Global) -> Result<()> {
+    let mut rows = Rows::new(&["name", "arguments", "returns", "meaning"]);
+    for function in keytrail_sql::functions::catalogue() {
+        rows.push([json!(function.name), json!(function.args), json!(function.returns.name()), json!(function.doc)]);
     }
     output::print(&rows, global)
 }

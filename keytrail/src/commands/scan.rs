@@ -3,14 +3,17 @@
 use anyhow::Result;
 use keytrail_model::{Finding, Severity};
 
-use super::write::Written;
-use crate::cli::{Global, Scan};
+use super::{digest, write::Written};
+use crate::cli::{Format, Global, Scan};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::pack::Pack;
 use crate::pipeline::{Outcome, Pipeline, inputs};
 use crate::{progress, tables};
+
+/// More than a screen of them is for `finding list` and the report.
+const MATTERS_SHOWN: usize = 40;
 
 pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
     let mut config = Config::load(global)?;
@@ -19,11 +22,15 @@ pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
         config.store = None;
     }
     let pack = Pack::with(&config.rule_set(&scan.rule_set))?;
+    config.check_mail(pack.has_inventory())?;
     let mut pipeline = Pipeline::build(&pack, config.limits.limits())?;
     let (inputs, passed_by) = inputs(&scan.paths)?;
     let mut outcome = pipeline.run(&inputs, &progress::bytes(0, global.quiet), &mut |_| {})?;
     outcome.passed_by = passed_by;
-    output::print(&tables::finding_list(&outcome.findings), global)?;
+    match output::format(global) {
+        Format::Table => output::text(&digest::text(&outcome, MATTERS_SHOWN, output::colourful()))?,
+        _ => output::print(&tables::findings(&outcome.findings), global)?,
+    }
     note(global, &summary(&outcome));
     if !pack.has_inventory() {
         note(global, "no inventory: owners come from the logs alone, agents and declared tasks are unknown; start one with `keytrail config init`");
@@ -59,8 +66,9 @@ pub fn summary(outcome: &Outcome) -> String {
         let count = outcome.reject_count;
         lines.push(format!("{count} rejects, first at {}: {}", first.position, first.reason));
     }
-    if !outcome.passed_by.is_empty() {
-        lines.push(format!("{} files in folders passed by: not of a kind that logs come in", outcome.passed_by.len()));
+    if let Some(first) = outcome.passed_by.first() {
+        let count = outcome.passed_by.len();
+        lines.push(format!("{count} files in folders passed by, first `{}`: not of a kind that logs come in; name one to read it", first.display()));
     }
     for failure in &outcome.rule_failures {
         lines.push(format!("rule {} failed on {}: {}", failure.rule, failure.source, failure.reason));
@@ -83,6 +91,9 @@ fn found(outcome: &Outcome) -> String {
 }
 
 fn read(outcome: &Outcome) -> String {
+    if outcome.census.total() == 0 {
+        return "0 events read: nothing here is a record that a mapping knows".to_owned();
+    }
     let sources: Vec<String> = outcome.census.events.iter().map(|(source, count)| format!("{source} {count}")).collect();
     let secrets = match outcome.redacted {
         0 => String::new(),

@@ -78,7 +78,9 @@ impl<'a> Written<'a> {
 
     fn told(&mut self, ticket: &Ticket, result: Result<String, String>) {
         let (key, to, findings) = (ticket.key.clone(), vec![ticket.to.email.clone()], ticket.findings.clone());
-        let sent = result.as_ref().ok().cloned();
+        // The report is passed on: it names a file by its place in the folder, and reads the same wherever that stood.
+        let out = format!("file:{}/", self.config.out.display());
+        let sent = result.as_ref().ok().map(|sent| sent.strip_prefix(&out).unwrap_or(sent).to_owned());
         self.ticket_lines.push(TicketLine { key: key.clone(), to: to.clone(), sent, findings: findings.clone() });
         self.sent.push(match result {
             Ok(sent) => EntryBody::Ticket { key, to, sent, findings },

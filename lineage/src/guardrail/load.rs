@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Authorizer, Effect as CedarEffect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
-use keytrail_model::{Severity, did_you_mean};
+use keytrail_model::{FileError, Severity, did_you_mean};
 
-use super::{Effect, Guardrail, GuardrailError, Guardrails};
+use super::{Effect, Guardrail, Guardrails};
 use crate::memo::Memo;
 
 const SCHEMA: &str = include_str!("schema.cedarschema");
 const ANNOTATIONS: [&str; 5] = ["id", "title", "severity", "description", "reference"];
 
-pub fn load(files: &[(String, String)]) -> Result<Guardrails, Vec<GuardrailError>> {
+pub fn load(files: &[(String, String)]) -> Result<Guardrails, Vec<FileError>> {
     let schema = schema().map_err(|error| vec![error])?;
     let mut loading = Loading::new(schema.clone());
     for (file, text) in files {
@@ -21,11 +21,11 @@ pub fn load(files: &[(String, String)]) -> Result<Guardrails, Vec<GuardrailError
     loading.finish(schema)
 }
 
-fn schema() -> Result<Schema, GuardrailError> {
+fn schema() -> Result<Schema, FileError> {
     let parsed = Schema::from_cedarschema_str(SCHEMA).map(|(schema, _)| schema);
     parsed.map_err(|error| {
         let message = format!("the schema that ships with the program does not parse: {error}");
-        GuardrailError { file: "schema.cedarschema".to_owned(), line: None, message }
+        FileError { file: "schema.cedarschema".to_owned(), line: None, message }
     })
 }
 
@@ -46,12 +46,12 @@ impl Source<'_> {
         self.text.find(text.trim()).map(|byte| self.line_at(byte))
     }
 
-    fn wrong(&self, line: Option<u64>, message: String) -> GuardrailError {
-        GuardrailError { file: self.file.to_owned(), line, message }
+    fn wrong(&self, line: Option<u64>, message: String) -> FileError {
+        FileError { file: self.file.to_owned(), line, message }
     }
 
     /// What Cedar says, at the place it points to, with its own hint.
-    fn of_cedar(&self, error: &DetailedError) -> GuardrailError {
+    fn of_cedar(&self, error: &DetailedError) -> FileError {
         let line = error.source_locations.first().map(|label| self.line_at(label.loc.start));
         let hint = error.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
         let message = format!("{}{hint}", without_action(&error.message)).replace('\n', " ");
@@ -63,7 +63,7 @@ struct Loading {
     validator: Validator,
     policies: PolicySet,
     guardrails: BTreeMap<String, Guardrail>,
-    errors: Vec<GuardrailError>,
+    errors: Vec<FileError>,
 }
 
 impl Loading {
@@ -135,7 +135,7 @@ impl Loading {
         if found.is_empty() {
             found.extend(result.validation_warnings().map(DetailedError::from));
         }
-        let mut told: BTreeMap<Option<u64>, GuardrailError> = BTreeMap::new();
+        let mut told: BTreeMap<Option<u64>, FileError> = BTreeMap::new();
         for error in found.iter().map(|error| source.of_cedar(error)) {
             let first = told.entry(error.line).or_insert_with(|| error.clone());
             if error.message < first.message {
@@ -149,13 +149,13 @@ impl Loading {
         self.errors.extend(told.into_values());
     }
 
-    fn finish(mut self, schema: Schema) -> Result<Guardrails, Vec<GuardrailError>> {
+    fn finish(mut self, schema: Schema) -> Result<Guardrails, Vec<FileError>> {
         let permits = self.guardrails.values().any(|guardrail| guardrail.effect == Effect::Permit);
         if self.errors.is_empty() && !self.guardrails.is_empty() && !permits {
             let message = "no policy permits anything, so every call would count as denied: add base.cedar with \
                            `@id(\"base\") permit(principal, action, resource);`";
             let file = "guardrails".to_owned();
-            self.errors.push(GuardrailError { file, line: None, message: message.to_owned() });
+            self.errors.push(FileError { file, line: None, message: message.to_owned() });
         }
         if !self.errors.is_empty() {
             self.errors.sort_by(|a, b| (&a.file, a.line, &a.message).cmp(&(&b.file, b.line, &b.message)));

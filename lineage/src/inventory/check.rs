@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use keytrail_model::{Micros, Owner, OwnerKind, did_you_mean};
+use keytrail_model::{FileError, Micros, Owner, OwnerKind, did_you_mean, read_yaml};
 
-use super::error::{InventoryError, Place};
+use super::place::Place;
 use super::file::{
     AgentEntry, CredentialEntry, InventoryFile, LeaseEntry, OwnerEntry, PrincipalEntry, TaskEntry, Text,
 };
@@ -13,7 +13,7 @@ use crate::arn;
 use crate::glob::Glob;
 
 /// Merges and checks. `stand_in` is the fallback owner where no file names one.
-pub fn merge(files: &[(String, String)], stand_in: Option<Owner>) -> Result<Inventory, Vec<InventoryError>> {
+pub fn merge(files: &[(String, String)], stand_in: Option<Owner>) -> Result<Inventory, Vec<FileError>> {
     let mut merging = Merging::default();
     for (name, text) in files {
         match read(name, text) {
@@ -27,11 +27,11 @@ pub fn merge(files: &[(String, String)], stand_in: Option<Owner>) -> Result<Inve
     merging.finish(stand_in)
 }
 
-fn read(name: &str, text: &str) -> Result<InventoryFile, InventoryError> {
+fn read(name: &str, text: &str) -> Result<InventoryFile, FileError> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(InventoryFile::default());
     }
-    serde_saphyr::from_str(text).map_err(|error| InventoryError::of_yaml(name, &error))
+    read_yaml(name, text)
 }
 
 /// A reference to check once every file has been read: what, where, in which list.
@@ -43,7 +43,7 @@ struct Reference {
 
 #[derive(Default)]
 struct Merging {
-    errors: Vec<InventoryError>,
+    errors: Vec<FileError>,
     /// A file could not be read, so that references into it would be called unknown.
     unread: bool,
     fallback: Option<(String, Place)>,
@@ -75,7 +75,7 @@ impl Merging {
     }
 
     fn wrong(&mut self, place: &Place, message: String) {
-        self.errors.push(InventoryError::new(place, message));
+        self.errors.push(FileError::new(&place.file, Some(place.line), message));
     }
 
     /// Notes where an id is declared; false, with an error, when it was declared before.
@@ -193,7 +193,7 @@ impl Merging {
         }
     }
 
-    fn finish(mut self, stand_in: Option<Owner>) -> Result<Inventory, Vec<InventoryError>> {
+    fn finish(mut self, stand_in: Option<Owner>) -> Result<Inventory, Vec<FileError>> {
         let fallback = self.find_fallback(stand_in);
         if !self.unread {
             self.check_references();
@@ -210,7 +210,7 @@ impl Merging {
             if stand_in.is_none() && !self.unread {
                 let message = "findings without evidence need someone to go to: add fallback_owner: <owner id>";
                 let file = "inventory".to_owned();
-                self.errors.push(InventoryError { file, line: None, message: message.to_owned() });
+                self.errors.push(FileError { file, line: None, message: message.to_owned() });
             }
             return stand_in;
         };
@@ -282,7 +282,7 @@ fn boundaries(leases: &[Lease], agents: &BTreeMap<String, Agent>) -> Vec<Micros>
     all
 }
 
-fn sorted(mut errors: Vec<InventoryError>) -> Vec<InventoryError> {
+fn sorted(mut errors: Vec<FileError>) -> Vec<FileError> {
     errors.sort_by(|a, b| (&a.file, a.line, &a.message).cmp(&(&b.file, b.line, &b.message)));
     errors
 }

@@ -1,0 +1,126 @@
+//! What `demo` and `scan` print on a terminal: findings as people take them up, one block for each credential and owner.
+
+use std::collections::BTreeMap;
+
+use keytrail_model::{Action, Finding, Severity};
+use keytrail_remediate::Ticket;
+
+use crate::pipeline::Outcome;
+use crate::tables::short_id;
+
+/// Findings shown in one block; the ticket has them all.
+const FINDINGS_SHOWN: usize = 5;
+const WIDTH: usize = 132;
+
+/// One matter: the tickets about the same findings (two when the owner is contested).
+struct Matter<'a> {
+    tickets: Vec<&'a Ticket>,
+    findings: Vec<&'a Finding>,
+    actions: Vec<&'a Action>,
+}
+
+/// The first `limit` matters, worst first, and how many more there are.
+#[must_use]
+pub fn text(outcome: &Outcome, limit: usize, colour: bool) -> String {
+    let matters = matters(outcome);
+    let mut text: String = matters.iter().take(limit).map(|matter| block(matter, colour)).collect();
+    if matters.len() > limit {
+        text.push_str(&format!("… and {} more, less grave; all of them are in the files below\n\n", matters.len() - limit));
+    }
+    text
+}
+
+fn matters(outcome: &Outcome) -> Vec<Matter<'_>> {
+    let mut by_findings: BTreeMap<&[String], Vec<&Ticket>> = BTreeMap::new();
+    for ticket in &outcome.tickets {
+        by_findings.entry(&ticket.findings).or_default().push(ticket);
+    }
+    let mut matters: Vec<Matter<'_>> = by_findings.into_values().map(|tickets| matter(outcome, tickets)).collect();
+    matters.sort_by_key(|matter| {
+        let severity = matter.findings.first().map(|finding| finding.severity);
+        let graver = matter.findings.iter().filter(|finding| finding.severity >= Severity::High).count();
+        (std::cmp::Reverse(severity), std::cmp::Reverse(graver), matter.tickets.first().map(|ticket| ticket.key.as_str()))
+    });
+    matters
+}
+
+fn matter<'a>(outcome: &'a Outcome, tickets: Vec<&'a Ticket>) -> Matter<'a> {
+    let ids = tickets.first().map(|ticket| ticket.findings.as_slice()).unwrap_or_default();
+    let findings = ids.iter().filter_map(|id| outcome.findings.iter().find(|finding| finding.id == *id)).collect();
+    let mut actions: Vec<&Action> = outcome.actions.iter().filter(|action| ids.contains(&action.finding)).collect();
+    actions.sort_by_key(|action| action.refused.is_some());
+    let mut seen = Vec::new();
+    actions.retain(|action| {
+        let new = !seen.contains(&(&action.remediator, &action.target));
+        seen.push((&action.remediator, &action.target));
+        new
+    });
+    Matter { tickets, findings, actions }
+}
+
+fn block(matter: &Matter<'_>, colour: bool) -> String {
+    let Some(lead) = matter.findings.first() else { return String::new() };
+    let mut text = format!("{}\n", headline(lead, colour));
+    for finding in matter.findings.iter().take(FINDINGS_SHOWN) {
+        text.push_str(&line(&format!("  {:>6}×  {}  {}", finding.count, short_id(&finding.id), finding.summary)));
+    }
+    if matter.findings.len() > FINDINGS_SHOWN {
+        text.push_str(&line(&format!("           and {} findings more", matter.findings.len() - FINDINGS_SHOWN)));
+    }
+    text.push_str(&line(&format!("  owner    {}", owner(lead))));
+    for action in plan(matter) {
+        text.push_str(&line(&format!("  plan     [{}] {}", action.mode, action.summary)));
+    }
+    for action in matter.actions.iter().filter(|action| action.refused.is_some()).take(1) {
+        let reason = action.refused.as_ref().map(|refusal| refusal.reason.as_str()).unwrap_or_default();
+        text.push_str(&line(&format!("  refused  {}: {reason}", action.remediator)));
+    }
+    let keys: Vec<&str> = matter.tickets.iter().map(|ticket| ticket.key.as_str()).collect();
+    text.push_str(&line(&format!("  ticket   {}", keys.join(", "))));
+    text.push('\n');
+    text
+}
+
+fn plan<'a>(matter: &'a Matter<'_>) -> impl Iterator<Item = &'a &'a Action> {
+    let contains = |action: &&Action| action.refused.is_none() && !action.calls.is_empty();
+    let any = matter.actions.iter().any(|action| contains(action));
+    matter.actions.iter().filter(move |action| if any { contains(action) } else { action.refused.is_none() }).take(3)
+}
+
+fn headline(lead: &Finding, colour: bool) -> String {
+    let target = &lead.target;
+    let who = target.agent.as_deref().or(target.actor_name.as_deref()).or(target.actor.as_deref()).unwrap_or("unknown actor");
+    let with = match (&target.credential, &target.lifetime) {
+        (Some(credential), Some(lifetime)) => format!("{credential} ({lifetime})"),
+        (Some(credential), None) => credential.clone(),
+        _ => "no credential named in the log".to_owned(),
+    };
+    let name = lead.severity.name().to_uppercase();
+    format!("{}  {who} · {with} · {}", painted(&name, lead.severity, colour), lead.source)
+}
+
+fn painted(text: &str, severity: Severity, colour: bool) -> String {
+    let code = match severity {
+        Severity::Critical => "1;35",
+        Severity::High => "1;31",
+        Severity::Medium => "1;33",
+        Severity::Low | Severity::Informational => "1;36",
+    };
+    if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+fn owner(finding: &Finding) -> String {
+    let Some(known) = &finding.ownership else { return "unknown".to_owned() };
+    let names: Vec<String> = known.owners.iter().map(|owner| format!("{} <{}>", owner.name, owner.email)).collect();
+    let why = known.evidence.first().map(|evidence| format!(": {}", evidence.detail)).unwrap_or_default();
+    format!("{} (confidence {:.2}){why}", names.join(" and "), known.confidence)
+}
+
+/// One line, cut to a width that terminals have.
+fn line(text: &str) -> String {
+    if text.chars().count() <= WIDTH {
+        return format!("{text}\n");
+    }
+    let cut: String = text.chars().take(WIDTH - 1).collect();
+    format!("{cut}…\n")
+}

@@ -1,0 +1,16 @@
+//! The binary's parts, as a library so that tests can call what the command line calls.
+
+pub mod census;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod failure;
+pub mod lint;
+pub mod ocsf;
+pub mod output;
+pub mod pack;
+pub mod pipeline;
+pub mod progress;
+pub mod report;
+pub mod run_rules;
+pub mod tables;
