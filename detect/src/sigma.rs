@@ -53,8 +53,8 @@ struct Build<'a> {
 impl Build<'_> {
     fn condition(&mut self, condition: &ConditionExpr) -> Result<Expr, String> {
         match condition {
-            ConditionExpr::And(parts) => self.all(parts, |build, part| build.condition(part)),
-            ConditionExpr::Or(parts) => self.any(parts, |build, part| build.condition(part)),
+            ConditionExpr::And(parts) => self.all(parts, Build::condition),
+            ConditionExpr::Or(parts) => self.any(parts, Build::condition),
             ConditionExpr::Not(part) => Ok(!self.condition(part)?),
             ConditionExpr::Identifier(name) => self.named(name),
             ConditionExpr::Selector { quantifier, pattern } => self.selector(quantifier, pattern),

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use keytrail_model::{Place, Position};
+use keytrail_model::Place;
 
 /// One document of a chunk: a JSON line, a top-level document or an element of a top-level array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +32,5 @@ impl Chunk {
     #[must_use]
     pub fn document(&self, span: &Span) -> &[u8] {
         self.bytes.get(span.range()).unwrap_or_default()
-    }
-
-    #[must_use]
-    pub fn position(&self, place: Place) -> Position {
-        Position { origin: self.origin.to_string(), line: place.line, record: place.record, byte: place.byte }
     }
 }

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-use keytrail_model::{Place, Position, Reject};
+use keytrail_model::{Place, Reject};
 
 use crate::{Chunk, Limits, ReadError, Redactor};
 use cut::Dropped;
@@ -148,7 +148,7 @@ impl Reader {
 
     fn reject(&mut self, place: Place, reason: String, record: &[u8]) {
         let position =
-            Position { origin: self.origin.to_string(), line: place.line, record: place.record, byte: place.byte };
+            place.within(&self.origin);
         self.ready.push_back(Err(Reject { position, reason, record: Redactor::shared().excerpt(record) }));
     }
 }

@@ -215,12 +215,9 @@ fn envelopes(file: &str, written: &[Spanned<String>], errors: &mut Vec<FileError
 fn paths(file: &str, written: &[Spanned<String>], errors: &mut Vec<FileError>) -> Vec<RawPath> {
     let mut parsed = Vec::new();
     for text in written {
-        match RawPath::parse(&text.value) {
-            Some(path) => parsed.push(path),
-            None => {
-                let line = Some(text.referenced.line());
-                errors.push(FileError::new(file, line, format!("`{}` is not a path", text.value)));
-            }
+        if let Some(path) = RawPath::parse(&text.value) { parsed.push(path) } else {
+            let line = Some(text.referenced.line());
+            errors.push(FileError::new(file, line, format!("`{}` is not a path", text.value)));
         }
     }
     parsed

@@ -11,7 +11,7 @@ use keytrail_model::{EventBatch, FileError, Place, RawPath, Reject};
 use keytrail_sql::Planner;
 
 use crate::source_plan::SourcePlan;
-use crate::{Chunk, Columns, Condition, Envelope, Fault, Limits, Mapping, Redactor, Row, Slot, Span, check_text, redact_range, scan};
+use crate::{Chunk, Columns, Condition, Envelope, Fault, Limits, Mapping, Redactor, Row, Slot, Span, Unwrapped, check_text, redact_range, scan};
 
 /// What enabled rules and outputs need of the events.
 #[derive(Clone, Debug, Default)]
@@ -181,7 +181,7 @@ impl Normaliser {
         false
     }
 
-    fn inside(&mut self, work: &mut Work, span: &Span, inside: crate::Unwrapped, nesting: usize, out: &mut Normalised) {
+    fn inside(&mut self, work: &mut Work, span: &Span, inside: Unwrapped, nesting: usize, out: &mut Normalised) {
         let spans = numbered(&inside.ranges, span, inside.decoded.is_none());
         match inside.decoded {
             Some(bytes) => self.buffer(work.origin.clone(), bytes, &spans, nesting + 1, out),
@@ -194,15 +194,13 @@ impl Normaliser {
 
     fn reject(&self, work: &Work, span: &Span, fault: &Fault, out: &mut Normalised) {
         let record = work.bytes.get(span.range()).unwrap_or_default();
-        let byte = span.place.byte + fault.byte as u64;
-        let kept = self.redactor.excerpt(record.get(..REJECT_BYTES).unwrap_or(record));
-        let position = Place { byte, ..span.place };
-        out.rejects.push(Reject {
-            position: crate::Chunk { origin: work.origin.clone(), bytes: Vec::new(), spans: Vec::new() }
-                .position(position),
-            reason: fault.reason.clone(),
-            record: kept,
-        });
+        let place = Place { byte: span.place.byte + fault.byte as u64, ..span.place };
+        out.rejects.push(self.kept(&work.origin, place, fault.reason.clone(), record));
+    }
+
+    fn kept(&self, origin: &str, place: Place, reason: String, record: &[u8]) -> Reject {
+        let record = self.redactor.excerpt(record.get(..REJECT_BYTES).unwrap_or(record));
+        Reject { position: place.within(origin), reason, record }
     }
 
     /// Freezes the buffer, makes views into it and evaluates the mappings.
@@ -210,34 +208,23 @@ impl Normaliser {
         let buffer = Buffer::from_vec(work.bytes);
         for (source, found) in self.sources.iter().zip(work.found) {
             let Some(mut found) = found else { continue };
-            let built = found.columns.finish(&buffer).and_then(|raw| Ok((raw, Columns::raw(&buffer, &found.spans)?)));
-            let (batch, bad) = match built {
-                Ok((raw, record)) => source.events(raw, &record),
-                Err(error) => source.events(Vec::new(), &arrow_failure(&error, found.spans.len())),
-            };
+            let raw = found.columns.finish(&buffer).and_then(|raw| Ok((raw, Columns::raw(&buffer, &found.spans)?)));
+            let (batch, bad) = raw.map_or_else(
+                |error| source.nothing(found.spans.len(), &error.to_string()),
+                |(raw, record)| source.events(raw, &record),
+            );
             let dropped: BTreeSet<usize> = bad.iter().map(|(row, _)| *row).collect();
-            let (origin, name) = (work.origin.clone(), Arc::from(source.mapping.source.as_str()));
             out.rejects.extend(bad.into_iter().filter_map(|(row, reason)| {
                 let span = found.spans.get(row)?;
-                Some(self.reject_of(&origin, &buffer, span, reason))
+                let record = buffer.as_slice().get(span.range()).unwrap_or_default();
+                Some(self.kept(&work.origin, span.place, reason, record))
             }));
+            let (origin, name) = (work.origin.clone(), Arc::from(source.mapping.source.as_str()));
             let kept = found.spans.iter().enumerate().filter(|(row, _)| !dropped.contains(row));
             let places = kept.map(|(_, span)| span.place).collect();
             out.batches.push(EventBatch { source: name, origin, batch, places });
         }
     }
-
-    fn reject_of(&self, origin: &Arc<str>, buffer: &Buffer, span: &Span, reason: String) -> Reject {
-        let record = buffer.as_slice().get(span.range()).unwrap_or_default();
-        let chunk = Chunk { origin: origin.clone(), bytes: Vec::new(), spans: Vec::new() };
-        let record = self.redactor.excerpt(record.get(..REJECT_BYTES).unwrap_or(record));
-        Reject { position: chunk.position(span.place), reason, record }
-    }
-}
-
-/// Stands in for the records when views cannot be made, so that each is rejected with the reason.
-fn arrow_failure(error: &arrow::error::ArrowError, rows: usize) -> arrow::array::ArrayRef {
-    Arc::new(arrow::array::StringViewArray::from_iter_values(std::iter::repeat_n(error.to_string(), rows)))
 }
 
 fn holds(source: &SourcePlan, row: &Row, bytes: &[u8]) -> bool {
@@ -268,8 +255,7 @@ fn unknown(work: &Work, span: &Span, out: &mut Normalised) {
         Ok(_) => "not an object".to_owned(),
         Err(_) => "not JSON".to_owned(),
     };
-    let chunk = Chunk { origin: work.origin.clone(), bytes: Vec::new(), spans: Vec::new() };
     let seen = out.unknown.entry(shape);
-    let first = || Unknown { first: chunk.position(span.place).to_string(), count: 0 };
+    let first = || Unknown { first: span.place.within(&work.origin).to_string(), count: 0 };
     seen.or_insert_with(first).count += 1;
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringViewBuilder, new_null_array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringViewBuilder, new_null_array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
 use datafusion::physical_plan::PhysicalExpr;
@@ -58,16 +58,21 @@ impl SourcePlan {
 
     /// Raw columns to event columns. A row that cannot be evaluated is left out; its index and the reason are returned.
     pub(crate) fn events(&self, raw: Vec<ArrayRef>, record: &ArrayRef) -> (RecordBatch, Vec<(usize, String)>) {
-        let rows = record.len();
-        let whole = RecordBatch::try_new(self.raw_schema.clone(), raw).map_err(|error| error.to_string());
-        let whole = match whole {
+        let rows = RecordBatchOptions::new().with_row_count(Some(record.len()));
+        let whole = match RecordBatch::try_new_with_options(self.raw_schema.clone(), raw, &rows) {
             Ok(whole) => whole,
-            Err(reason) => return (RecordBatch::new_empty(self.out_schema.clone()), fail_all(rows, &reason)),
+            Err(error) => return self.nothing(record.len(), &error.to_string()),
         };
         match self.event_batch(&whole, record) {
             Ok(batch) => drop_timeless(batch),
             Err(_) => self.row_by_row(&whole, record),
         }
+    }
+
+    /// No events, and every row rejected with the reason.
+    pub(crate) fn nothing(&self, rows: usize, reason: &str) -> (RecordBatch, Vec<(usize, String)>) {
+        let bad = (0..rows).map(|row| (row, reason.to_owned())).collect();
+        (RecordBatch::new_empty(self.out_schema.clone()), bad)
     }
 
     fn event_batch(&self, raw: &RecordBatch, record: &ArrayRef) -> Result<RecordBatch, SqlError> {
@@ -139,10 +144,6 @@ fn repeat(text: &str, rows: usize) -> ArrayRef {
     let mut builder = StringViewBuilder::with_capacity(rows).with_deduplicate_strings();
     (0..rows).for_each(|_| builder.append_value(text));
     Arc::new(builder.finish())
-}
-
-fn fail_all(rows: usize, reason: &str) -> Vec<(usize, String)> {
-    (0..rows).map(|row| (row, reason.to_owned())).collect()
 }
 
 fn drop_timeless(batch: RecordBatch) -> (RecordBatch, Vec<(usize, String)>) {

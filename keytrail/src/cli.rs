@@ -20,11 +20,11 @@ pub struct Cli {
 const EXAMPLES: &str = "Examples:
   keytrail demo                                   see what it does, on logs that it brings along
   keytrail scan cloudtrail/ --report report.html  look through your own logs
-  keytrail query --data cloudtrail/ \"SELECT credential, count(*) n FROM events GROUP BY 1 ORDER BY n DESC\"
+  keytrail query --data cloudtrail/ \"SELECT credential, count(*) n FROM events GROUP BY 1\"
   keytrail rule test my-rules/                    test your own rules, offline
 
-Exit codes: 0 done, 1 findings where --fail-on asked for none or failed rule tests, 2 a rule does not compile,
-3 configuration or usage, 4 a provider refused, 5 the guard stopped it.";
+Exit codes: 0 done, 1 findings where --fail-on asked for none or failed rule tests,
+2 a rule does not compile, 3 configuration or usage, 4 a provider refused, 5 the guard stopped it.";
 
 #[derive(Debug, Args)]
 pub struct Global {
@@ -138,7 +138,7 @@ pub struct Query {
 
 #[derive(Debug, Subcommand)]
 pub enum Rule {
-    /// List rules.
+    /// List the rules in force.
     List {
         #[command(flatten)]
         rule_set: RuleSet,

@@ -63,3 +63,14 @@ pub fn config(errors: Vec<FileError>) -> anyhow::Error {
     let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
     anyhow::anyhow!(text.join("\n  "))
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow!("disk I/O error").context("store `a.db`: disk I/O error").context("cannot scan");
+        assert_eq!(super::sentence(&error), "cannot scan: store `a.db`: disk I/O error");
+    }
+}

@@ -15,6 +15,14 @@ pub struct Place {
     pub byte: u64,
 }
 
+impl Place {
+    /// The place in its origin, as a person can open it.
+    #[must_use]
+    pub fn within(self, origin: &str) -> Position {
+        Position { origin: origin.to_owned(), line: self.line, record: self.record, byte: self.byte }
+    }
+}
+
 /// Events of one log source: the columns of `schema()` in order, then one column for each raw path that a rule names.
 #[derive(Clone, Debug)]
 pub struct EventBatch {
@@ -28,8 +36,7 @@ pub struct EventBatch {
 impl EventBatch {
     #[must_use]
     pub fn position(&self, row: usize) -> Position {
-        let place = self.places.get(row).copied().unwrap_or_default();
-        Position { origin: self.origin.to_string(), line: place.line, record: place.record, byte: place.byte }
+        self.places.get(row).copied().unwrap_or_default().within(&self.origin)
     }
 
     #[must_use]

@@ -75,7 +75,7 @@ fn planned<'a>(group: &[&Finding], actions: &'a [Action]) -> Vec<&'a Action> {
                 (&other.remediator, &other.calls, &other.refused)
                     == (&action.remediator, &action.calls, &action.refused)
             };
-            if !chosen.iter().any(|other| same(&other)) {
+            if !chosen.iter().any(same) {
                 chosen.push(action);
             }
         }

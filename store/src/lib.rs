@@ -1,4 +1,4 @@
-//! The journal and its views on SQLite: what was found, planned, told and refused, committed whole or not at all.
+//! The journal and its views on `SQLite`: what was found, planned, told and refused, committed whole or not at all.
 //!
 //! Reads no clock, calls no provider, knows no rule: it keeps the entries that it is given and answers from them.
 

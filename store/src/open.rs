@@ -111,7 +111,7 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(migrations.collect())
 }
 
-/// SQLite says "unable to open database file" to all of these.
+/// `SQLite` says "unable to open database file" to all of these.
 fn look(path: &Path) -> Result<(), StoreError> {
     let name = path.display().to_string();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -15,7 +15,8 @@ const MARKER: &str = "canary-sings";
 
 /// What is planted: the kind, and the secret.
 fn canaries() -> Vec<(&'static str, String)> {
-    let body = |tag: &str, len: usize| format!("{tag}{}", "Zq7Kx2Vw9Tn4".repeat(8)).chars().take(len).collect::<String>();
+    let body =
+        |tag: &str, len: usize| format!("{tag}{}", "Zq7Kx2Vw9Tn4".repeat(8)).chars().take(len).collect::<String>();
     vec![
         ("password", format!("{}/\"+&=é", body("Pw", 20))),
         ("token in a URL", body("Ur", 40)),
@@ -33,7 +34,11 @@ fn secret(kind: &str) -> String {
 /// Puts each secret where such a thing stands in real logs.
 fn plant(record: &mut Value) {
     let place = ["requestParameters", "protoPayload", "properties"].into_iter().find(|key| record.get(key).is_some());
-    let place = if place == Some("protoPayload") { &mut record["protoPayload"]["request"] } else { &mut record[place.unwrap_or("requestParameters")] };
+    let place = if place == Some("protoPayload") {
+        &mut record["protoPayload"]["request"]
+    } else {
+        &mut record[place.unwrap_or("requestParameters")]
+    };
     if !place.is_object() {
         *place = json!({});
     }
@@ -41,7 +46,10 @@ fn plant(record: &mut Value) {
     place["password"] = json!(secret("password"));
     place["sessionToken"] = json!(secret("session token"));
     place["note"] = json!(format!("pushed with {} by mistake", secret("GitHub token")));
-    place["body"] = json!(format!("{dashes}BEGIN RSA PRIVATE KEY{dashes}\n{}\n{dashes}END RSA PRIVATE KEY{dashes}\n", secret("private key")));
+    place["body"] = json!(format!(
+        "{dashes}BEGIN RSA PRIVATE KEY{dashes}\n{}\n{dashes}END RSA PRIVATE KEY{dashes}\n",
+        secret("private key")
+    ));
     place["requestbody"] = json!(json!({"clientSecret": secret("JSON in a string"), "size": 1}).to_string());
     place["link"] = json!(url());
     sign(record);
@@ -74,11 +82,15 @@ fn plant_all(document: &mut Value) -> usize {
         }
     }
     if let Some(events) = document.get_mut("Events").and_then(Value::as_array_mut) {
-        events.iter_mut().for_each(|event| event["CloudTrailEvent"] = json!(planted(event["CloudTrailEvent"].as_str().unwrap())));
+        events
+            .iter_mut()
+            .for_each(|event| event["CloudTrailEvent"] = json!(planted(event["CloudTrailEvent"].as_str().unwrap())));
         return events.len();
     }
     match document.pointer("/message/data").and_then(Value::as_str).map(|data| STANDARD.decode(data).unwrap()) {
-        Some(inner) => document["message"]["data"] = json!(STANDARD.encode(planted(std::str::from_utf8(&inner).unwrap()))),
+        Some(inner) => {
+            document["message"]["data"] = json!(STANDARD.encode(planted(std::str::from_utf8(&inner).unwrap())));
+        }
         None if document.get("detail").is_some() => plant(&mut document["detail"]),
         None => plant(document),
     }
@@ -115,10 +127,21 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     let bytes = secret.as_bytes();
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    let url: String = bytes.iter().map(|byte| if safe(byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") }).collect();
+    let url: String = bytes
+        .iter()
+        .map(|byte| if safe(byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") })
+        .collect();
     let quoted = json!(secret).to_string().trim_matches('"').to_owned();
     let html = secret.replace('&', "&amp;").replace('"', "&quot;");
-    let mut forms = vec![secret.to_owned(), hex.to_uppercase(), hex, url, json!(quoted).to_string().trim_matches('"').to_owned(), quoted.clone(), html];
+    let mut forms = vec![
+        secret.to_owned(),
+        hex.to_uppercase(),
+        hex,
+        url,
+        json!(quoted).to_string().trim_matches('"').to_owned(),
+        quoted.clone(),
+        html,
+    ];
     // The longest part without special characters, for any other way of quoting.
     let plain = secret.split(|letter: char| !letter.is_ascii_alphanumeric()).max_by_key(|part| part.len());
     forms.extend(plain.map(str::to_owned));
@@ -173,7 +196,12 @@ fn spoil_samples(folder: &Folder) -> (usize, usize) {
         let lines = Path::new(&sample).extension().is_some_and(|ending| ending == "jsonl");
         let (text, count) = spoilt(&text, lines);
         assert!(count > 0, "{sample} holds no record");
-        assert_eq!(leaks(text.as_bytes()).len(), canaries().len(), "not every secret is in {sample}: {:?}", leaks(text.as_bytes()));
+        assert_eq!(
+            leaks(text.as_bytes()).len(),
+            canaries().len(),
+            "not every secret is in {sample}: {:?}",
+            leaks(text.as_bytes())
+        );
         folder.write(&format!("logs/{sample}"), text);
         records += count;
         broken += usize::from(lines);
@@ -205,9 +233,11 @@ fn no_secret_is_in_any_output() {
     let folder = Folder::new();
     let (records, broken) = spoil_samples(&folder);
     let inventory = repository("rules/inventory").display().to_string();
-    let ran = folder.run(&["scan", "logs", "--inventory", &inventory, "--out", "out", "--report", "out/report.html"]).ok();
+    let ran =
+        folder.run(&["scan", "logs", "--inventory", &inventory, "--out", "out", "--report", "out/report.html"]).ok();
     let ran = ran.says(&[&format!("{records} events read"), &format!("{broken} rejects")]);
-    let overwritten: usize = ran.stderr.split(" secrets overwritten").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    let overwritten: usize =
+        ran.stderr.split(" secrets overwritten").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     // In each record one of a kind, and the link again in the user agent where there is one.
     assert!(overwritten >= records * canaries().len(), "{overwritten} secrets overwritten in {records} records");
     is_clean_ran("scan", &ran);
@@ -218,7 +248,10 @@ fn no_secret_is_in_any_output() {
         is_clean(&format!("{} as it is read", file.display()), &readable(&String::from_utf8_lossy(&bytes)));
     }
     for name in ["findings.ndjson", "report.html", "keytrail.db"] {
-        assert!(String::from_utf8_lossy(&std::fs::read(folder.path("out").join(name)).unwrap()).contains(MARKER), "{name} shows no user agent");
+        assert!(
+            String::from_utf8_lossy(&std::fs::read(folder.path("out").join(name)).unwrap()).contains(MARKER),
+            "{name} shows no user agent"
+        );
     }
     let tickets = files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "eml"));
     assert!(tickets.count() > 10, "{files:?}");

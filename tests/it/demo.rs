@@ -54,7 +54,8 @@ fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
 /// Findings of a rule about an agent.
 fn of<'a>(findings: &'a [Value], rule: &str, agent: &str) -> Vec<&'a Value> {
     let wanted = |finding: &&Value| {
-        text(finding, "/finding_info/analytic/uid").starts_with(rule) && text(finding, "/unmapped/credential/agent") == agent
+        text(finding, "/finding_info/analytic/uid").starts_with(rule)
+            && text(finding, "/unmapped/credential/agent") == agent
     };
     findings.iter().filter(wanted).collect()
 }
@@ -62,7 +63,8 @@ fn of<'a>(findings: &'a [Value], rule: &str, agent: &str) -> Vec<&'a Value> {
 #[test]
 fn eight_findings_over_four_log_sources() {
     let findings = findings();
-    let sources: BTreeSet<&str> = findings.iter().map(|finding| text(finding, "/finding_info/data_sources/0")).collect();
+    let sources: BTreeSet<&str> =
+        findings.iter().map(|finding| text(finding, "/finding_info/data_sources/0")).collect();
     assert!(findings.len() >= 8, "{} findings", findings.len());
     assert!(sources.len() >= 4, "{sources:?}");
 }
@@ -173,7 +175,8 @@ fn each_planned_call_is_about_the_findings_own_credential() {
         let target = &finding["unmapped"]["credential"];
         let own = [text(target, "/credential"), text(target, "/parent")];
         let name = |path: &str| text(target, path).rsplit(['/', ':']).next().unwrap_or_default().to_owned();
-        let names = [own.map(str::to_owned).to_vec(), vec![name("/actor"), name("/session"), name("/credential")]].concat();
+        let names =
+            [own.map(str::to_owned).to_vec(), vec![name("/actor"), name("/session"), name("/credential")]].concat();
         let resources: Vec<&str> = list(&finding, "/resources").iter().map(|resource| text(resource, "/uid")).collect();
         for action in list(&finding, "/unmapped/actions") {
             let undo = list(action, "/undo/calls");
@@ -198,7 +201,8 @@ fn of_two_keys_only_the_offending_one_is_disabled() {
         calls.map(|call| text(call, "/parameters/AccessKeyId").to_owned()).collect::<BTreeSet<_>>()
     };
     let ci = findings.iter().filter(|finding| text(finding, "/unmapped/credential/actor").ends_with("user/ci-deploy"));
-    let grave: BTreeSet<String> = ci.filter(|finding| text(finding, "/severity") == "high").flat_map(disabled).collect();
+    let grave: BTreeSet<String> =
+        ci.filter(|finding| text(finding, "/severity") == "high").flat_map(disabled).collect();
     assert_eq!(grave.into_iter().collect::<Vec<_>>(), ["AKIAICIDEPLOYEXAMPLE"]);
     for finding in &findings {
         let own = [text(finding, "/unmapped/credential/credential"), text(finding, "/unmapped/credential/parent")];

@@ -1,15 +1,16 @@
 //! What every log source's records become through its mapping alone, held column by column in `tests/golden`.
+//! Besides the samples it reads `tests/golden/shapes`: the other envelopes, and records that prove a column.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p keytrail --test it golden` writes the files anew; read the diff before committing it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader, expand};
+use keytrail_model::EventBatch;
 use keytrail_model::schema::{FIELDS, Kind};
-use keytrail_model::{EventBatch, schema};
 use serde_json::{Map, Value, json};
 
 /// Differing columns that a failure shows.
@@ -94,6 +95,11 @@ fn each_blanked_column_fails_the_golden_test_of_its_source() {
     assert!(unproven.is_empty(), "no sample proves these columns; add one to tests/golden/shapes: {unproven:#?}");
 }
 
+/// Says that a test had nothing to work on. Past libtest, which keeps what a passing test prints to itself.
+pub(crate) fn skipped(why: &str) {
+    writeln!(std::io::stderr(), "skipped: {why}").expect("stderr");
+}
+
 /// The folder that holds `Cargo.lock`.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
@@ -154,19 +160,16 @@ fn golden(source: &str) -> String {
 
 /// One line an event: where it stood, then the columns that say something.
 fn lines(source: &str, found: &Normalised) -> String {
-    let mut out = String::new();
-    for batch in found.batches.iter().filter(|batch| batch.source.as_ref() == source) {
-        for row in 0..batch.rows() {
-            writeln!(out, "{}", Value::Object(event(batch, row))).expect("a string");
-        }
-    }
-    out
+    let batches = found.batches.iter().filter(|batch| batch.source.as_ref() == source);
+    let events = batches.flat_map(|batch| (0..batch.rows()).map(|row| Value::Object(event(batch, row))));
+    events.map(|event| event.to_string() + "\n").collect()
 }
 
 fn event(batch: &EventBatch, row: usize) -> Map<String, Value> {
     let position = batch.position(row).to_string();
     let at = position.strip_prefix(&format!("{}/", root().display())).unwrap_or(&position);
-    let mut event = Map::from_iter([("at".to_owned(), json!(at))]);
+    let mut event = Map::new();
+    event.insert("at".to_owned(), json!(at));
     let told = FIELDS.iter().filter(|field| !["source", "provider", "raw"].contains(&field.name));
     for field in told {
         let value = match field.kind {
@@ -204,7 +207,7 @@ fn difference(golden: &str, text: &str) -> String {
 }
 
 fn columns(at: &str, was: &Value, is: &Value) -> Vec<String> {
-    let names = schema::FIELDS.iter().map(|field| field.name).filter(|name| was.get(name) != is.get(name));
+    let names = FIELDS.iter().map(|field| field.name).filter(|name| was.get(name) != is.get(name));
     let say = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
     names.map(|name| format!("{at}: `{name}` was {} and is {}", say(was.get(name)), say(is.get(name)))).collect()
 }

@@ -1,8 +1,21 @@
 //! The one integration test binary. Each module is a promise of the product, tested as its user meets it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::string_slice,
+    reason = "a test stops at the first thing that is not as it should be"
+)]
+
+mod bad_input; // bad input gets file, position and remedy, and nothing else is lost
+mod canary; // planted secrets are in no output
+mod cli; // every command, format and exit code
+mod demo; // what a stranger sees first
+mod docs; // what the documentation tells people to type
 mod golden; // what each mapping makes of its records, column by column
 mod provider_models; // planned calls against the providers' published models
 mod reference; // the promised counts over public logs
 mod reference_page; // docs/REFERENCE.md against the tables in the code
 mod rules; // every shipped rule, mapping, playbook and guardrail
+mod run; // runs the binary in a folder of its own
 mod tidy; // the shape of the repository itself

@@ -1,4 +1,4 @@
-//! Every call that the demo plans is one that its provider's published model knows: operation, parameters, permission.
+//! Every call that the demo and the rules' own test records lead to is one that its provider's published model knows.
 //!
 //! `tests/provider-models/check.py` fetches the models once and checks; where they cannot be had, this says so.
 
@@ -8,23 +8,24 @@ use std::process::{Command, Stdio};
 use indicatif::ProgressBar;
 use keytrail::pack::{Pack, samples};
 use keytrail::pipeline::{Input, Pipeline};
+use keytrail_detect::RuleTest;
 use keytrail_ingest::Limits;
 use keytrail_model::{Action, Undo};
 
-use crate::golden::root;
+use crate::golden::{root, skipped};
 
 #[test]
 fn planned_calls_are_what_the_providers_publish() {
     let lines = calls(&planned());
-    let found: Vec<&str> = ["aws.", "azure.", "gcp.", "github."]
-        .into_iter()
-        .filter(|provider| lines.iter().any(|line| line.contains(&format!("\"service\":\"{provider}"))))
-        .collect();
-    assert_eq!(found.len(), 4, "the demo plans calls for {found:?} only");
+    // GitHub's logs give hashes where its calls need ids, so most plans there end in a look-up for the owner.
+    for provider in ["aws.", "azure.", "gcp."] {
+        let planned = lines.iter().any(|line| line.contains(&format!("\"service\":\"{provider}")));
+        assert!(planned, "no call to {provider} is planned");
+    }
     let Some((code, said)) = check(&lines) else { return };
     match code {
         Some(0) => {}
-        Some(2) => eprintln!("skipped in part, models are missing:\n{}", bad(&said)),
+        Some(2) => skipped(&format!("models of providers cannot be had:\n{}", bad(&said))),
         _ => panic!("calls that the provider's model does not know:\n{}", bad(&said)),
     }
     assert_eq!(said.lines().count(), lines.len(), "one answer a call");
@@ -37,16 +38,24 @@ fn a_misspelt_call_is_refused() {
     let aws = lines.iter().find(|line| line.contains("\"UpdateAccessKey\"")).expect("a planned UpdateAccessKey");
     let Some((code, said)) = check(&[aws.replace("AccessKeyId", "AccessKeyID")]) else { return };
     if said.starts_with("not checked") {
-        eprintln!("skipped: {said}");
+        skipped(&said);
         return;
     }
     assert_eq!(code, Some(1), "{said}");
 }
 
 fn planned() -> Vec<Action> {
-    let mut pipeline = Pipeline::build(&Pack::demo(), Limits::default()).expect("the pack");
-    let inputs: Vec<Input> = samples().into_iter().map(|(name, bytes)| Input::Embedded(name, bytes)).collect();
-    pipeline.run(&inputs, &ProgressBar::hidden(), &mut |_| {}).expect("the demo").actions
+    let pack = Pack::demo();
+    let mut pipeline = Pipeline::build(&pack, Limits::default()).expect("the pack");
+    let mut inputs: Vec<Input> = samples().into_iter().map(|(name, bytes)| Input::Embedded(name, bytes)).collect();
+    let mut records = tempfile::Builder::new().suffix(".jsonl").tempfile().expect("a file");
+    for rule in pack.rules().expect("rules") {
+        for record in rule.tests.iter().flat_map(RuleTest::all_records) {
+            writeln!(records, "{record}").expect("a written record");
+        }
+    }
+    inputs.push(Input::File(records.path().to_owned()));
+    pipeline.run(&inputs, &ProgressBar::hidden(), &mut |_| {}).expect("a run").actions
 }
 
 /// The calls and those that undo them, each once.
@@ -69,7 +78,7 @@ fn check(lines: &[String]) -> Option<(Option<i32>, String)> {
     let mut child = match command.stdout(Stdio::piped()).spawn() {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("skipped: python3 cannot be started: {error}");
+            skipped(&format!("python3 cannot be started: {error}"));
             return None;
         }
     };

@@ -1,4 +1,4 @@
-//! The promised counts over public logs that are not in this repository: `../shared/data`, or KEYTRAIL_REFERENCE_DATA.
+//! The promised counts over public logs that are not in this repository: `../shared/data`, or `KEYTRAIL_REFERENCE_DATA`.
 //!
 //! Says so and passes where they are absent. Nothing of those logs is copied here: only counts, ids and line numbers.
 
@@ -12,7 +12,7 @@ use keytrail::pipeline::{Input, Outcome, Pipeline};
 use keytrail_ingest::{Chunk, Limits, Needed, Normalised, Normaliser, Reader, Span, expand};
 use keytrail_model::{EventBatch, Finding};
 
-use crate::golden::{mappings, root};
+use crate::golden::{mappings, root, skipped};
 
 /// Lines that are no event, of the four log families, and why. Every line that is not here is at least one event.
 const NOT_EVENTS: &[(&str, &[u64], &str)] = &[
@@ -33,8 +33,10 @@ const NOT_EVENTS: &[(&str, &[u64], &str)] = &[
 ];
 
 const KUBE_AUDIT: [u64; 20] = run(114);
-const GCP_TIMELESS: [u64; 26] =
-    [15, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113];
+const GCP_TIMELESS: [u64; 26] = [
+    15, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112,
+    113,
+];
 
 const fn run(first: u64) -> [u64; 20] {
     let mut lines = [first; 20];
@@ -139,7 +141,8 @@ fn nothing_panics_on_any_file() {
 #[test]
 fn invictus_by_the_query_command() {
     let Some(file) = invictus() else { return };
-    let sql = "SELECT credential, actor, count(*) n FROM events WHERE credential_lifetime='static' GROUP BY 1, 2 ORDER BY n";
+    let sql =
+        "SELECT credential, actor, count(*) n FROM events WHERE credential_lifetime='static' GROUP BY 1, 2 ORDER BY n";
     let rows = query(&file, sql);
     let said = |key: &str| rows.iter().map(|row| row[key].to_string()).collect::<BTreeSet<_>>().len();
     let total: u64 = rows.iter().filter_map(|row| row["n"].as_u64()).sum();
@@ -159,7 +162,8 @@ fn invictus_in_its_original_objects_gives_the_same() {
     let (lines, objects) = (scan(&[file.display().to_string()]), scan(&[folder.display().to_string()]));
     assert_eq!(lines.census.events, objects.census.events);
     let uses = |outcome: &Outcome| {
-        let counted = outcome.census.credentials.iter().map(|(id, seen)| (id.clone(), seen.events, seen.lifetime.clone()));
+        let counted =
+            outcome.census.credentials.iter().map(|(id, seen)| (id.clone(), seen.events, seen.lifetime.clone()));
         counted.collect::<Vec<_>>()
     };
     assert_eq!(uses(&lines), uses(&objects));
@@ -189,7 +193,8 @@ fn invictus_findings() {
     assert_eq!(outcomes(&of("aws-trail-turned-off"), "cloudtrail:DeleteTrail"), deleted.into());
 
     let secrets = of("aws-secrets-read-with-static-key");
-    let read: Vec<u64> = secrets.iter().filter(|it| in_group(it, "secretsmanager:GetSecretValue")).map(|it| it.count).collect();
+    let read: Vec<u64> =
+        secrets.iter().filter(|it| in_group(it, "secretsmanager:GetSecretValue")).map(|it| it.count).collect();
     assert_eq!(read, [60], "all GetSecretValue events are one group");
 }
 
@@ -248,7 +253,7 @@ fn data() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("skipped: no reference logs at {} (set KEYTRAIL_REFERENCE_DATA)", folder.display());
+    skipped(&format!("no reference logs at {} (set KEYTRAIL_REFERENCE_DATA)", folder.display()));
     None
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use walkdir::WalkDir;
 
-use crate::golden::root;
+use crate::golden::{root, skipped};
 
 /// Longest file and longest function, in lines.
 const FILE_MAX: usize = 600;
@@ -115,6 +115,7 @@ fn tests_and_demo_build_the_same_dependencies() {
         .filter(|(package, features)| test.get(*package) != Some(features))
         .map(|(package, features)| format!("{package}: run {features:?}, test {:?}", test.get(package)))
         .collect();
+    assert!(run.len() > 100, "only {} packages", run.len());
     assert!(differing.is_empty(), "these would be built twice:\n{}", differing.join("\n"));
 }
 
@@ -163,12 +164,12 @@ fn listed(folder: &str) -> BTreeSet<String> {
 
 /// Packages and the feature sets that they are built with; `None`, said aloud, when Cargo cannot tell.
 fn tree(arguments: &[&str]) -> Option<BTreeMap<String, BTreeSet<String>>> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     let command = command.args(["tree", "--offline", "--locked", "--prefix", "none", "-f", "{p}|{f}"]);
     let out = command.args(arguments).current_dir(root()).output().expect("cargo");
     if !out.status.success() {
-        eprintln!("skipped: cargo tree: {}", String::from_utf8_lossy(&out.stderr).trim());
+        skipped(&format!("cargo tree: {}", String::from_utf8_lossy(&out.stderr).trim()));
         return None;
     }
     let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -183,7 +184,8 @@ fn tree(arguments: &[&str]) -> Option<BTreeMap<String, BTreeSet<String>>> {
 /// Line, name and length of every function outside `#[cfg(test)]` modules; relies on rustfmt's indentation.
 fn functions(text: &str) -> Vec<(usize, String, usize)> {
     let lines: Vec<&str> = text.lines().collect();
-    let inline_tests = |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && pair[1].ends_with('{');
+    let inline_tests =
+        |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && pair[1].ends_with('{');
     let end = lines.windows(2).position(inline_tests).unwrap_or(lines.len());
     let mut found = Vec::new();
     for (start, line) in lines.iter().take(end).enumerate() {
@@ -221,7 +223,10 @@ fn sources() -> Vec<PathBuf> {
 /// Every text file of the tree except what builds and test runs leave behind.
 fn texts() -> Vec<PathBuf> {
     let walk = WalkDir::new(root()).sort_by_file_name().into_iter();
-    let left_behind = |name: &str| name == "target" || name == ".git" || name.starts_with("keytrail-");
+    let left_behind = |name: &str| {
+        let pending = name.ends_with(".pending-snap") || name.ends_with(".snap.new");
+        name == "target" || name == ".git" || name.starts_with("keytrail-") || pending
+    };
     let walk = walk.filter_entry(move |entry| !entry.file_name().to_str().is_some_and(left_behind));
     let files = walk.flatten().filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path);
     files.filter(|file| std::fs::read(file).is_ok_and(|bytes| std::str::from_utf8(&bytes).is_ok())).collect()

@@ -84,7 +84,7 @@ fn text_end(bytes: &[u8], start: usize, level: usize) -> usize {
             return at - slashes;
         }
         // Each backslash of the text itself is written as `level + 1` of them; an odd number escapes the quote.
-        if slashes < level || (slashes - level) / (level + 1) % 2 == 0 {
+        if slashes < level || ((slashes - level) / (level + 1)).is_multiple_of(2) {
             return at - slashes.min(level);
         }
     }

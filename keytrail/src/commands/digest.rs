@@ -83,7 +83,7 @@ fn block(matter: &Matter<'_>, colour: bool) -> String {
 
 fn plan<'a>(matter: &'a Matter<'_>) -> impl Iterator<Item = &'a &'a Action> {
     let contains = |action: &&Action| action.refused.is_none() && !action.calls.is_empty();
-    let any = matter.actions.iter().any(|action| contains(action));
+    let any = matter.actions.iter().any(&contains);
     matter.actions.iter().filter(move |action| if any { contains(action) } else { action.refused.is_none() }).take(3)
 }
 

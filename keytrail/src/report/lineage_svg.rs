@@ -93,7 +93,7 @@ fn line(html: &mut Html, layout: &Layout, edge: &Edge) {
 fn words(html: &mut Html, layout: &Layout, edge: &Edge) {
     let Some(((x1, y1), (x2, y2))) = ends(layout, edge) else { return };
     let skips = x2 - x1 > GAP.0 + 1.0;
-    let y = if skips { y2 } else { (y1 + y2) / 2.0 };
+    let y = if skips { y2 } else { f64::midpoint(y1, y2) };
     let class = if edge.line == Line::Denied { "word denied" } else { "word" };
     html.put(
         "<text class=\"{}\" x=\"{}\" y=\"{}\" text-anchor=\"middle\"><title>{}</title>{}</text>",

@@ -52,9 +52,9 @@ fn bars(html: &mut Html, what: &str, rows: &Tally, is_id: bool) {
         let total: u64 = counts.iter().sum();
         html.put("<tr><th scope=\"row\" title=\"{}\">", &[name]);
         if is_id {
-            code(html, &short(name, 30))
+            code(html, &short(name, 30));
         } else {
-            html.text(name)
+            html.text(name);
         }
         html.put("</th><td class=\"bar\"><span style=\"width:{}%\">", &[&(total * 100 / most.max(1))]);
         charts::severities(html, counts);

@@ -285,7 +285,7 @@ prop_compose! {
         let row = row(seconds * 40_000_000, "e").with("actor", actor).with("user_agent", "claude-code/2");
         let row = row.with("credential", ["AKIAIOSFODNN7EXAMPLE", "AKIAI44QH8DHBEXAMPLE", "ASIACHILDEXAMPLE"][key]);
         let row = row.with("credential_lifetime", ["static", "ephemeral"][lifetime]).with("action", "rds-data:ExecuteStatement");
-        row.list("resources", &[&[ORDERS, CUSTOMERS, "x"][resource]])
+        row.list("resources", &[[ORDERS, CUSTOMERS, "x"][resource]])
     }
 }
 

@@ -106,7 +106,7 @@ fn service(source: &str) -> &str {
     PREFIXES.iter().find(|(from, _)| *from == host).map_or(host, |(_, prefix)| prefix)
 }
 
-/// Drops the API date that Lambda and CloudFront append: `…20150331`, `…20150331v2`, `…2020_05_31`.
+/// Drops the API date that Lambda and `CloudFront` append: `…20150331`, `…20150331v2`, `…2020_05_31`.
 fn undated(operation: &str) -> &str {
     let unversioned = match operation.rsplit_once('v') {
         Some((head, version)) if version.bytes().all(|b| b.is_ascii_digit()) && dated(head) => head,

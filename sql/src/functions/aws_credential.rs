@@ -1,6 +1,6 @@
 //! Which AWS credential made a call, and whether it is static. Every `aws_credential_*` function takes the same
 //! arguments, so that a mapping writes them once per column and all columns agree. The event alone decides: lineage
-//! later upgrades `console_or_unknown_parent` when it saw the GetSessionToken that issued the key.
+//! later upgrades `console_or_unknown_parent` when it saw the `GetSessionToken` that issued the key.
 
 use std::borrow::Cow;
 

@@ -31,7 +31,7 @@ pub struct FunctionDoc {
 /// Every domain function, ready to be registered.
 #[must_use]
 pub fn all() -> Vec<ScalarUDF> {
-    functions().map(|function| function.udf()).collect()
+    functions().map(Function::udf).collect()
 }
 
 /// What each does, in the order of the families.
