@@ -74,7 +74,12 @@ pub(crate) fn check_names(rule: &Rule, wanted: &Wanted, source: &SourceFields<'_
     Ok(())
 }
 
-pub(crate) fn compile(rule: &Rule, wanted: &Wanted, batch: &SchemaRef, planner: &Planner) -> Result<Compiled, FileError> {
+pub(crate) fn compile(
+    rule: &Rule,
+    wanted: &Wanted,
+    batch: &SchemaRef,
+    planner: &Planner,
+) -> Result<Compiled, FileError> {
     let fail = |error: SqlError| at(rule, error.to_string());
     let filter = match &wanted.filter {
         Filter::All => None,

@@ -47,7 +47,9 @@ impl Detector {
             plans.insert(source.name.to_owned(), compiled);
             paths.insert(source.name.to_owned(), needed);
         }
-        errors.sort_by(|left, right| (&left.file, left.line, &left.message).cmp(&(&right.file, right.line, &right.message)));
+        errors.sort_by(|left, right| {
+            (&left.file, left.line, &left.message).cmp(&(&right.file, right.line, &right.message))
+        });
         errors.dedup();
         if errors.is_empty() {
             Ok(Self { rules, plans, paths, groups: BTreeMap::new(), failures: BTreeSet::new() })
@@ -147,7 +149,8 @@ fn plan_source(
         }
     }
     let names = asked.iter().flat_map(|(.., wanted)| &wanted.names);
-    let paths: BTreeSet<RawPath> = names.filter_map(|name| if let Name::Raw(path) = name { Some(path.clone()) } else { None }).collect();
+    let paths: BTreeSet<RawPath> =
+        names.filter_map(|name| if let Name::Raw(path) = name { Some(path.clone()) } else { None }).collect();
     let batch = batch_schema(&paths);
     let mut plans = Vec::new();
     for (index, rule, wanted) in &asked {
@@ -163,7 +166,11 @@ fn plan_source(
 fn batch_schema(paths: &BTreeSet<RawPath>) -> SchemaRef {
     let raw = schema_of(&paths.iter().cloned().map(Name::Raw).collect::<Vec<_>>());
     let events = schema::schema();
-    let fields = events.fields().iter().chain(raw.fields().iter()).map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
+    let fields = events
+        .fields()
+        .iter()
+        .chain(raw.fields().iter())
+        .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 

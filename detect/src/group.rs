@@ -96,7 +96,8 @@ impl Group {
         if self.is_among_first(&key) {
             let summary = rule.summary.fill(events, row);
             let source = events.source.to_string();
-            let candidate = Candidate { example: example(events, row, selected()), target: target(events, row), summary, source };
+            let candidate =
+                Candidate { example: example(events, row, selected()), target: target(events, row), summary, source };
             self.examples.insert(key, candidate);
             if self.examples.len() > Finding::EXAMPLES {
                 self.examples.pop_last();

@@ -9,13 +9,32 @@ use rsigma_parser::{Modifier, SigmaString, SigmaValue, SpecialChar, StringPart};
 #[derive(Clone, Debug)]
 pub(crate) enum Test {
     /// Lower-cased unless `cased`.
-    Equals { text: String, cased: bool },
-    Contains { text: String, cased: bool },
-    StartsWith { text: String, cased: bool },
-    EndsWith { text: String, cased: bool },
+    Equals {
+        text: String,
+        cased: bool,
+    },
+    Contains {
+        text: String,
+        cased: bool,
+    },
+    StartsWith {
+        text: String,
+        cased: bool,
+    },
+    EndsWith {
+        text: String,
+        cased: bool,
+    },
     Pattern(Regex),
-    Cidr { network: u128, mask: u128, v6: bool },
-    Compare { than: f64, modifier: Modifier },
+    Cidr {
+        network: u128,
+        mask: u128,
+        v6: bool,
+    },
+    Compare {
+        than: f64,
+        modifier: Modifier,
+    },
     /// Absent and JSON null alike.
     Null,
 }
@@ -62,8 +81,21 @@ fn unsupported(modifier: &Modifier) -> bool {
     use Modifier as M;
     !matches!(
         modifier,
-        M::Contains | M::StartsWith | M::EndsWith | M::All | M::Re | M::Cidr | M::Cased | M::Exists
-            | M::Gt | M::Gte | M::Lt | M::Lte | M::IgnoreCase | M::Multiline | M::DotAll
+        M::Contains
+            | M::StartsWith
+            | M::EndsWith
+            | M::All
+            | M::Re
+            | M::Cidr
+            | M::Cased
+            | M::Exists
+            | M::Gt
+            | M::Gte
+            | M::Lt
+            | M::Lte
+            | M::IgnoreCase
+            | M::Multiline
+            | M::DotAll
     )
 }
 

@@ -348,7 +348,13 @@ mod tests {
                     group_by: [credentail]\nwhere: action = 'x'\n";
         let errors = Rule::read("r.yaml", text).expect_err("errors");
         let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-        assert!(text.contains("r.yaml:7: group_by `credentail` is no event column, did you mean `credential`?"), "{text}");
-        assert!(text.contains("r.yaml:6: summary names `acter`, which is no event column, did you mean `actor`?"), "{text}");
+        assert!(
+            text.contains("r.yaml:7: group_by `credentail` is no event column, did you mean `credential`?"),
+            "{text}"
+        );
+        assert!(
+            text.contains("r.yaml:6: summary names `acter`, which is no event column, did you mean `actor`?"),
+            "{text}"
+        );
     }
 }

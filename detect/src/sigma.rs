@@ -10,7 +10,9 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BooleanArray, ListArray};
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, Result as PlanResult};
-use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use datafusion::prelude::lit;
 use keytrail_model::{RawPath, Want};
 use keytrail_sql::Name;
@@ -76,7 +78,9 @@ impl Build<'_> {
         match quantifier {
             Quantifier::Any => self.any(&names, |build, name| build.named(name)),
             Quantifier::All => self.all(&names, |build, name| build.named(name)),
-            Quantifier::Count(count) => Err(format!("sigma: `{count} of {pattern}` is not supported: use 1 of or all of")),
+            Quantifier::Count(count) => {
+                Err(format!("sigma: `{count} of {pattern}` is not supported: use 1 of or all of"))
+            }
         }
     }
 
@@ -98,11 +102,13 @@ impl Build<'_> {
         if item.field.has_modifier(Modifier::Exists) {
             return self.exists(field, &item.values);
         }
-        let tests = item.values.iter().map(|value| Test::new(value, &item.field.modifiers)).collect::<Result<_, _>>()?;
+        let tests =
+            item.values.iter().map(|value| Test::new(value, &item.field.modifiers)).collect::<Result<_, _>>()?;
         let all = item.field.has_modifier(Modifier::All);
         let column = self.column(field, Want::Any)?;
         let written = format!("{:?}{:?}", item.field.modifiers, item.values);
-        Ok(ScalarUDF::from(Matches { tests: Arc::new(Tests { tests, all, written }), signature: signature() }).call(vec![column]))
+        Ok(ScalarUDF::from(Matches { tests: Arc::new(Tests { tests, all, written }), signature: signature() })
+            .call(vec![column]))
     }
 
     fn exists(&mut self, field: &str, values: &[SigmaValue]) -> Result<Expr, String> {
@@ -225,13 +231,18 @@ impl ScalarUDFImpl for Matches {
     }
 }
 
+/// Arrow's offsets are never negative.
+fn index(offset: i32) -> usize {
+    usize::try_from(offset).unwrap_or_default()
+}
+
 impl Matches {
     /// Over the values of all rows at once: slicing each row's list out would allocate for every event.
     fn lists(&self, lists: &ListArray) -> BooleanArray {
         let values = lists.values().as_string_view();
         let text = |index: usize| values.is_valid(index).then(|| values.value(index));
         let rows = lists.offsets().windows(2).map(|bounds| match bounds {
-            [start, end] => *start as usize..*end as usize,
+            [start, end] => index(*start)..index(*end),
             _ => 0..0,
         });
         rows.map(|row| Some(self.tests.hold(row.filter_map(text)))).collect()

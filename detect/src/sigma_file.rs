@@ -41,12 +41,16 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Rule, FileError> {
 fn source(written: &LogSource) -> Result<String, String> {
     let product = written.product.as_deref().unwrap_or_default();
     let service = written.service.as_deref();
-    let found = LOG_SOURCES.iter().find(|(ours, theirs, _)| *ours == product && (theirs.is_none() || *theirs == service));
+    let found =
+        LOG_SOURCES.iter().find(|(ours, theirs, _)| *ours == product && (theirs.is_none() || *theirs == service));
     found.map(|(.., source)| (*source).to_owned()).ok_or_else(|| {
         let known: Vec<String> =
             LOG_SOURCES.iter().map(|(product, service, _)| format!("{product}/{}", service.unwrap_or("*"))).collect();
         let service = service.unwrap_or("(none)");
-        format!("no mapping reads the log source product `{product}`, service `{service}` (known: {})", known.join(", "))
+        format!(
+            "no mapping reads the log source product `{product}`, service `{service}` (known: {})",
+            known.join(", ")
+        )
     })
 }
 
@@ -121,6 +125,10 @@ mod tests {
     #[test]
     fn an_unknown_log_source_is_refused_by_name() {
         let errors = Rule::read("x.yml", &SIGMA.replace("cloudtrail", "okta")).expect_err("errors");
-        assert!(errors[0].to_string().contains("product `aws`, service `okta` (known: aws/cloudtrail"), "{}", errors[0]);
+        assert!(
+            errors[0].to_string().contains("product `aws`, service `okta` (known: aws/cloudtrail"),
+            "{}",
+            errors[0]
+        );
     }
 }

@@ -155,7 +155,7 @@ fn keep(record: &[u8], out: &mut Unwrapped) {
     let decoded = out.decoded.get_or_insert_default();
     let base = decoded.len();
     decoded.extend_from_slice(record);
-    let parts = elements(record).unwrap_or_else(|| vec![0..record.len()]);
+    let parts = elements(record).unwrap_or_else(|| std::iter::once(0..record.len()).collect());
     out.ranges.extend(parts.into_iter().map(|part| part.start + base..part.end + base));
 }
 

@@ -147,8 +147,7 @@ impl Reader {
     }
 
     fn reject(&mut self, place: Place, reason: String, record: &[u8]) {
-        let position =
-            place.within(&self.origin);
+        let position = place.within(&self.origin);
         self.ready.push_back(Err(Reject { position, reason, record: Redactor::shared().excerpt(record) }));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Knows no rule: only the raw paths that rules need.
 
-mod columns;
 mod chunk;
+mod columns;
 mod decode;
 mod files;
 mod frame;

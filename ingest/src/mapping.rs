@@ -15,7 +15,9 @@ use crate::Envelope;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum Condition {
-    Prefix { prefix: String },
+    Prefix {
+        prefix: String,
+    },
     OneOf(Vec<String>),
     /// `present`, `absent` or the text itself.
     Word(String),
@@ -168,7 +170,11 @@ fn check_name(file: &str, written: &Written, errors: &mut Vec<FileError>) {
     let line = Some(written.source.referenced.line());
     let source = &written.source.value;
     if !file.ends_with(&format!("{source}.yaml")) {
-        errors.push(FileError::new(file, line, format!("source `{source}` belongs into a file called `{source}.yaml`")));
+        errors.push(FileError::new(
+            file,
+            line,
+            format!("source `{source}` belongs into a file called `{source}.yaml`"),
+        ));
     }
     if written.recognise.is_empty() {
         errors.push(FileError::new(file, line, "recognise is empty: name a path that only these records have"));
@@ -215,7 +221,9 @@ fn envelopes(file: &str, written: &[Spanned<String>], errors: &mut Vec<FileError
 fn paths(file: &str, written: &[Spanned<String>], errors: &mut Vec<FileError>) -> Vec<RawPath> {
     let mut parsed = Vec::new();
     for text in written {
-        if let Some(path) = RawPath::parse(&text.value) { parsed.push(path) } else {
+        if let Some(path) = RawPath::parse(&text.value) {
+            parsed.push(path)
+        } else {
             let line = Some(text.referenced.line());
             errors.push(FileError::new(file, line, format!("`{}` is not a path", text.value)));
         }

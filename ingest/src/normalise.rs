@@ -11,7 +11,10 @@ use keytrail_model::{EventBatch, FileError, Place, RawPath, Reject};
 use keytrail_sql::Planner;
 
 use crate::source_plan::SourcePlan;
-use crate::{Chunk, Columns, Condition, Envelope, Fault, Limits, Mapping, Redactor, Row, Slot, Span, Unwrapped, check_text, redact_range, scan};
+use crate::{
+    Chunk, Columns, Condition, Envelope, Fault, Limits, Mapping, Redactor, Row, Slot, Span, Unwrapped, check_text,
+    redact_range, scan,
+};
 
 /// What enabled rules and outputs need of the events.
 #[derive(Clone, Debug, Default)]

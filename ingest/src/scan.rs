@@ -127,12 +127,14 @@ impl<'a> Scanner<'a> {
         self.enter()?;
         let object = self.row.next_object();
         if self.token() == Some(b'}') {
-            return self.leave();
+            self.leave();
+            return Ok(());
         }
         loop {
             self.member(node, object)?;
             if self.separator(b'}')? {
-                return self.leave();
+                self.leave();
+                return Ok(());
             }
         }
     }
@@ -174,14 +176,16 @@ impl<'a> Scanner<'a> {
         let Some(element) = node.element.and_then(|id| self.plan.node(id)) else { return self.skip_container() };
         self.enter()?;
         if self.token() == Some(b']') {
-            return self.leave();
+            self.leave();
+            return Ok(());
         }
         loop {
             let before = self.row.items.len();
             self.value(element)?;
             self.row.pad(&node.pads, before);
             if self.separator(b']')? {
-                return self.leave();
+                self.leave();
+                return Ok(());
             }
         }
     }
@@ -207,10 +211,9 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn leave(&mut self) -> Result<(), Fault> {
+    fn leave(&mut self) {
         self.depth -= 1;
         self.at += 1;
-        Ok(())
     }
 
     fn skip(&mut self) -> Result<(), Fault> {

@@ -119,11 +119,12 @@ fn plan_columns(
     let mut planned = Vec::new();
     for field in schema::FIELDS {
         let written = mapping.columns.iter().find(|(name, ..)| *name == field.name);
-        let expr = written.filter(|_| field.name == "time" || wanted(field.name)).and_then(|(name, expression, line)| {
-            let expr = planner.plan(expression, raw_schema, &field.kind.arrow());
-            let fail = |error| FileError::new(&mapping.file, Some(*line), format!("column `{name}`: {error}"));
-            expr.map_err(|error| errors.push(fail(error))).ok()
-        });
+        let expr =
+            written.filter(|_| field.name == "time" || wanted(field.name)).and_then(|(name, expression, line)| {
+                let expr = planner.plan(expression, raw_schema, &field.kind.arrow());
+                let fail = |error| FileError::new(&mapping.file, Some(*line), format!("column `{name}`: {error}"));
+                expr.map_err(|error| errors.push(fail(error))).ok()
+            });
         planned.push(expr);
     }
     if errors.is_empty() { Ok(planned) } else { Err(errors) }

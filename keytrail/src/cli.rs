@@ -266,7 +266,7 @@ fn severity(text: &str) -> Result<Severity, String> {
 /// Parses; a usage error ends with 3, so that it cannot be read as a rule error.
 pub fn parse() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| {
-        let _ = error.print();
+        error.print().ok();
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
             _ => ExitCode::from(3),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use keytrail_model::FileError;
+use keytrail_model::{FileError, printable_lines};
 
 /// An end that has an exit code of its own. Everything else is 3: something to be set right before running again.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", sentence(error));
+    eprintln!("error: {}", printable_lines(&sentence(error)));
     let code = error.downcast_ref::<Failure>().map_or(3, Failure::code);
     ExitCode::from(code)
 }
@@ -47,7 +47,9 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 /// The error and its causes in one sentence; a cause that the error has said already is not said again.
 fn sentence(error: &anyhow::Error) -> String {
     let causes = error.chain().map(ToString::to_string);
-    causes.reduce(|said, cause| if said.contains(&cause) { said } else { format!("{said}: {cause}") }).unwrap_or_default()
+    causes
+        .reduce(|said, cause| if said.contains(&cause) { said } else { format!("{said}: {cause}") })
+        .unwrap_or_default()
 }
 
 /// `keytrail … | head` is no error.

@@ -18,7 +18,8 @@ pub fn problems(pack: &Pack, files: &Texts) -> Result<Vec<FileError>> {
     if let Err(errors) = plan(rules, &mappings) {
         problems.extend(errors);
     }
-    problems.sort_by(|left, right| (&left.file, left.line, &left.message).cmp(&(&right.file, right.line, &right.message)));
+    problems
+        .sort_by(|left, right| (&left.file, left.line, &left.message).cmp(&(&right.file, right.line, &right.message)));
     Ok(problems)
 }
 

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use keytrail_model::{printable, printable_lines};
 use serde_json::{Map, Value};
 
 use crate::cli::{Format, Global};
@@ -50,7 +51,7 @@ pub fn print(rows: &Rows, global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// Prints text for people on stdout.
+/// Prints text of our own on stdout. What comes from logs goes through `printable` first.
 pub fn text(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -60,7 +61,7 @@ pub fn text(text: &str) -> Result<()> {
 /// A message for people, on stderr, unless they asked for quiet.
 pub fn note(global: &Global, text: &str) {
     if !global.quiet {
-        eprintln!("{text}");
+        eprintln!("{}", printable_lines(text));
     }
 }
 
@@ -85,7 +86,7 @@ pub fn colourful() -> bool {
 }
 
 fn cell(value: &Value, colour: bool) -> Cell {
-    let text = plain(value);
+    let text = printable(&plain(value));
     let painted = match text.as_str() {
         "critical" => Some(Color::Magenta),
         "high" | "denied" | "failed" => Some(Color::Red),

@@ -141,11 +141,8 @@ impl Pack {
 pub fn plan(rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Detector, Vec<keytrail_model::FileError>> {
     let read: Vec<&Arc<Mapping>> = mappings.iter().filter(|mapping| mapping.ignore.is_none()).collect();
     let knows: Vec<_> = read.iter().map(|mapping| |path: &RawPath| mapping.knows(path)).collect();
-    let sources: Vec<SourceFields<'_>> = read
-        .iter()
-        .zip(&knows)
-        .map(|(mapping, knows)| SourceFields { name: &mapping.source, knows })
-        .collect();
+    let sources: Vec<SourceFields<'_>> =
+        read.iter().zip(&knows).map(|(mapping, knows)| SourceFields { name: &mapping.source, knows }).collect();
     Detector::new(rules, &sources)
 }
 

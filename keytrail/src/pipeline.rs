@@ -20,9 +20,26 @@ use crate::pack::Pack;
 
 /// The event columns that lineage learns from.
 const LEARNT: [&str; 20] = [
-    "time", "event_id", "account", "action", "outcome", "actor", "session", "credential", "issued_credential", "issued_kind",
-    "issued_lifetime", "issued_for", "issued_until", "agent_evidence", "tool", "user_agent", "resources", "request_id",
-    "downstream_ids", "prompt_ref",
+    "time",
+    "event_id",
+    "account",
+    "action",
+    "outcome",
+    "actor",
+    "session",
+    "credential",
+    "issued_credential",
+    "issued_kind",
+    "issued_lifetime",
+    "issued_for",
+    "issued_until",
+    "agent_evidence",
+    "tool",
+    "user_agent",
+    "resources",
+    "request_id",
+    "downstream_ids",
+    "prompt_ref",
 ];
 
 /// How many rejects are kept; all are counted.
@@ -130,7 +147,7 @@ impl Pipeline {
     fn conclude(&mut self, outcome: &mut Outcome) {
         let protected: Vec<String> = self.enricher.inventory().protected().map(str::to_owned).collect();
         outcome.findings = self.detector.findings();
-        outcome.rule_failures = self.detector.failures().clone();
+        outcome.rule_failures.clone_from(self.detector.failures());
         for finding in &mut outcome.findings {
             finding.ownership = Some(self.enricher.ownership(&finding.target, None));
             finding.lineage = self.enricher.lineage(finding);
@@ -163,7 +180,13 @@ impl Outcome {
 type Take<'a> = dyn FnMut(Vec<Reject>, Normalised) -> Result<()> + 'a;
 
 /// Reads every input chunk by chunk through the normaliser.
-fn read(inputs: &[Input], limits: &Limits, normaliser: &mut Normaliser, bar: &ProgressBar, take: &mut Take<'_>) -> Result<()> {
+fn read(
+    inputs: &[Input],
+    limits: &Limits,
+    normaliser: &mut Normaliser,
+    bar: &ProgressBar,
+    take: &mut Take<'_>,
+) -> Result<()> {
     for input in inputs {
         let mut reader = input.open(limits)?;
         let mut before = 0;

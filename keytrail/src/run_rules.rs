@@ -35,7 +35,8 @@ impl Bench {
     pub fn run(&self, rule: &Rule) -> Result<Vec<Verdict>> {
         let mut detector = plan(vec![rule.clone()], &self.mappings).map_err(crate::failure::Failure::rules)?;
         let needed = Needed { columns: None, paths: detector.paths().clone() };
-        let mut normaliser = Normaliser::new(&self.mappings, &needed, Limits::default()).map_err(crate::failure::config)?;
+        let mut normaliser =
+            Normaliser::new(&self.mappings, &needed, Limits::default()).map_err(crate::failure::config)?;
         let mut verdicts = Vec::new();
         for test in &rule.tests {
             detector.clear();
@@ -97,6 +98,12 @@ fn expect(wanted: usize, detector: &Detector) -> Result<()> {
     if findings.len() == wanted {
         return Ok(());
     }
-    let got: Vec<String> = findings.iter().map(|finding| format!("{} ({} events)", finding.summary, finding.count)).collect();
-    Err(anyhow!("{wanted} findings wanted, {} found{}{}", got.len(), if got.is_empty() { "" } else { ": " }, got.join("; ")))
+    let got: Vec<String> =
+        findings.iter().map(|finding| format!("{} ({} events)", finding.summary, finding.count)).collect();
+    Err(anyhow!(
+        "{wanted} findings wanted, {} found{}{}",
+        got.len(),
+        if got.is_empty() { "" } else { ": " },
+        got.join("; ")
+    ))
 }

@@ -47,8 +47,22 @@ impl Known {
 
 pub fn findings(findings: &[Finding]) -> Rows {
     let mut rows = Rows::new(&[
-        "id", "severity", "rule", "title", "source", "credential", "credential_kind", "credential_lifetime", "actor", "agent",
-        "owner", "owner_confidence", "count", "first_seen", "last_seen", "summary",
+        "id",
+        "severity",
+        "rule",
+        "title",
+        "source",
+        "credential",
+        "credential_kind",
+        "credential_lifetime",
+        "actor",
+        "agent",
+        "owner",
+        "owner_confidence",
+        "count",
+        "first_seen",
+        "last_seen",
+        "summary",
     ]);
     for finding in findings {
         let target = &finding.target;
@@ -76,7 +90,8 @@ pub fn findings(findings: &[Finding]) -> Rows {
 
 /// The short table that `scan`, `demo` and `finding list` print.
 pub fn finding_list(findings: &[Finding]) -> Rows {
-    let mut rows = Rows::new(&["id", "severity", "rule", "source", "credential", "owner", "count", "first_seen", "summary"]);
+    let mut rows =
+        Rows::new(&["id", "severity", "rule", "source", "credential", "owner", "count", "first_seen", "summary"]);
     for finding in findings {
         rows.push([
             json!(short_id(&finding.id)),
@@ -107,9 +122,21 @@ pub fn owner_of(finding: &Finding) -> String {
 }
 
 pub fn actions(actions: &[Action]) -> Rows {
-    let mut rows = Rows::new(&["id", "finding", "mode", "playbook", "remediator", "target", "summary", "calls", "undo", "refused"]);
+    let mut rows = Rows::new(&[
+        "id",
+        "finding",
+        "mode",
+        "playbook",
+        "remediator",
+        "target",
+        "summary",
+        "calls",
+        "undo",
+        "refused",
+    ]);
     for action in actions {
-        let calls: Vec<String> = action.calls.iter().map(|call| format!("{}:{}", call.service, call.operation)).collect();
+        let calls: Vec<String> =
+            action.calls.iter().map(|call| format!("{}:{}", call.service, call.operation)).collect();
         let undo = match &action.undo {
             Undo::Calls(calls) => calls.iter().map(|call| call.operation.clone()).collect::<Vec<_>>().join(", "),
             Undo::Irreversible(why) => format!("cannot be undone: {why}"),
@@ -132,7 +159,17 @@ pub fn actions(actions: &[Action]) -> Rows {
 
 pub fn credentials(credentials: &[CredentialRow]) -> Rows {
     let mut rows = Rows::new(&[
-        "credential", "kind", "lifetime", "provider", "account", "actor", "owner", "events", "findings", "first_seen", "last_seen",
+        "credential",
+        "kind",
+        "lifetime",
+        "provider",
+        "account",
+        "actor",
+        "owner",
+        "events",
+        "findings",
+        "first_seen",
+        "last_seen",
     ]);
     for row in credentials {
         rows.push([

@@ -121,7 +121,7 @@ impl Enricher {
     fn verdict(&mut self, batch: &EventBatch, row: usize) -> Verdict {
         let event = Event { batch, row };
         let call = event.text("request_id").and_then(|id| self.facts.tool_call(id)).cloned();
-        let mut verdict = self.from_facts(&event, call.as_ref());
+        let mut verdict = self.told_by_facts(&event, call.as_ref());
         let lease = self.inventory.lease_of(event.text("credential"), event.text("session"), batch.time(row));
         verdict.lease = lease.map(|(_, state)| state.to_owned());
         let leased_to = lease.and_then(|(lease, _)| lease.agent.clone()).map(|agent| (agent, "inventory"));
@@ -135,7 +135,7 @@ impl Enricher {
         verdict
     }
 
-    fn from_facts(&self, event: &Event<'_>, call: Option<&ToolCall>) -> Verdict {
+    fn told_by_facts(&self, event: &Event<'_>, call: Option<&ToolCall>) -> Verdict {
         let (credential, time) = (event.text("credential"), event.time());
         let issuance = credential.and_then(|credential| self.facts.issuance(credential));
         let declared = || self.inventory.credential(credential?)?.created;

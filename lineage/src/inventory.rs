@@ -13,7 +13,6 @@ use keytrail_model::{FileError, Micros, Owner};
 use crate::arn;
 use crate::glob::{self, Glob};
 
-
 /// An AI agent or another autonomous workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agent {

@@ -91,7 +91,11 @@ mod tests {
             "a.yaml:2: unknown key `sevrity`, did you mean `severity`? (known here: severity)"
         );
         assert!(message("{}").contains("missing key `severity`"), "{}", message("{}"));
-        assert!(message("severity: 1\nseverity: 2\n").contains("stands twice"), "{}", message("severity: 1\nseverity: 2\n"));
+        assert!(
+            message("severity: 1\nseverity: 2\n").contains("stands twice"),
+            "{}",
+            message("severity: 1\nseverity: 2\n")
+        );
         assert!(message("severity: [").starts_with("a.yaml:"), "{}", message("severity: ["));
     }
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use keytrail_model::{Action, Finding, Micros, Owner, Ownership, Severity, Target, stable_id};
+use keytrail_model::{Action, Finding, Micros, Owner, Ownership, Severity, Target, printable, stable_id};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::subject;
 use crate::ticket_body::body;
-use crate::wrap::clean;
 
 /// What one owner is told about one credential. The same findings give the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,7 +85,7 @@ fn planned<'a>(group: &[&Finding], actions: &'a [Action]) -> Vec<&'a Action> {
 fn title(lead: &Finding, count: usize, owner: &Owner) -> String {
     let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
     let severity = lead.severity.name().to_uppercase();
-    clean(&format!("[{severity}] {}{more}: {} ({})", lead.title, short(&lead.target), owner.name))
+    printable(&format!("[{severity}] {}{more}: {} ({})", lead.title, short(&lead.target), owner.name))
 }
 
 /// The credential as a title can hold it: a GCP key by its account and the start of its id.

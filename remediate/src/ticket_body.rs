@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use keytrail_model::{Action, Example, Finding, Micros, Mode, Owner, Target, Undo};
+use keytrail_model::{Action, Example, Finding, Micros, Mode, Owner, Target, Undo, printable};
 
 use crate::command::pieces;
-use crate::wrap::{clean, paragraph, shell};
+use crate::wrap::{paragraph, shell};
 
 const LISTED: usize = 5;
 
@@ -42,7 +42,7 @@ fn opening(owner: &Owner, lead: &Finding, actions: &[&Action]) -> String {
         }
         None => "Nobody is known to own this, so it comes to you.".to_owned(),
     };
-    let first = format!("{},\n\n", clean(&owner.name));
+    let first = format!("{},\n\n", printable(&owner.name));
     format!("{first}{}\n{}", paragraph("", &sentence(&lead.summary)), paragraph("", &format!("{why} {state}")))
 }
 

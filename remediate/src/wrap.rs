@@ -1,5 +1,7 @@
 //! Text that fits a mail: wrapped at about 100 columns, and without characters that could fool a reader.
 
+use keytrail_model::printable;
+
 pub const WIDTH: usize = 98;
 
 /// One paragraph. The first line starts with `first`, the others with as many blanks; a word longer than a line stays
@@ -8,7 +10,7 @@ pub fn paragraph(first: &str, text: &str) -> String {
     let indent = first.chars().count();
     let mut out = first.to_owned();
     let mut column = indent;
-    for word in clean(text).split_whitespace() {
+    for word in printable(text).split_whitespace() {
         let width = word.chars().count();
         if column > indent && column + 1 + width > WIDTH {
             out.push('\n');
@@ -45,15 +47,6 @@ pub fn shell(first: &str, pieces: &[String]) -> String {
     }
     out.push('\n');
     out
-}
-
-/// Control characters and the marks that turn the reading direction become blanks: names and user agents come from
-/// whoever made the call.
-pub fn clean(text: &str) -> String {
-    let odd = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if odd(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

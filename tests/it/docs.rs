@@ -1,11 +1,11 @@
 //! What the documentation tells people to type is typed here.
 //!
-//! Each `keytrail …` and `cargo run -- …` line of an ```sh block runs in a folder that holds what such lines name. A
+//! Each `keytrail …` and `cargo run -- …` line of an `sh` block runs in a folder that holds what such lines name. A
 //! block that cannot run stands below `<!-- not run: reason -->`.
 
 use crate::run::{Folder, repository};
 
-/// One ```sh block: its first line in the file, its text, and why it is not run.
+/// One `sh` block: its first line in the file, its text, and why it is not run.
 struct Block {
     line: usize,
     text: String,

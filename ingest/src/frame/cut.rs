@@ -61,7 +61,8 @@ impl Reader {
             let line = trimmed(bytes, start..end);
             let place = Place { line: Some(self.lines), record: None, byte: byte + line.start as u64 };
             let last = end == bytes.len();
-            if !line.is_empty() && !(last && self.cut_short(bytes, &line)) {
+            let cut = last && self.cut_short(bytes, &line);
+            if !line.is_empty() && !cut {
                 self.line_span(bytes, line, place, &mut spans);
             }
             start = end;

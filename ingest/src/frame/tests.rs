@@ -93,7 +93,7 @@ fn documents_pretty_printed_concatenated_and_in_arrays() {
     assert_eq!(whole(records(&format!("{}\n{}\n", json!([one]), json!([two])))), both);
     assert_eq!(whole(records(&pretty(&one))), vec![one.clone()]);
     let envelope = format!("{{\"Records\":[\n{one},\n{two}\n]}}");
-    assert_eq!(records(&envelope), [envelope.clone()]);
+    assert_eq!(records(&envelope), std::slice::from_ref(&envelope));
 }
 
 #[test]
@@ -204,7 +204,8 @@ fn progress_ends_at_the_size() {
 #[test]
 fn elements_of_an_array_or_none() {
     let parts = |text: &str| {
-        elements(text.as_bytes()).map(|all| all.into_iter().map(|range| text[range].to_owned()).collect::<Vec<_>>())
+        elements(text.as_bytes())
+            .map(|all| all.into_iter().filter_map(|range| text.get(range)).map(str::to_owned).collect::<Vec<_>>())
     };
     assert_eq!(parts(" [ {\"a\":[1]} , \"x]\", 3 ] "), Some(vec!["{\"a\":[1]}".into(), "\"x]\"".into(), "3".into()]));
     assert_eq!(parts("[]"), Some(vec![]));

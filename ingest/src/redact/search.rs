@@ -67,7 +67,7 @@ impl Search {
         while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
             let eight = u64::from_le_bytes(*eight);
             for step in [0, 2, 4] {
-                self.look(bytes, at + step, gram((eight >> (8 * step)) as u32), &mut hits);
+                self.look(bytes, at + step, gram(low_half(eight >> (8 * step))), &mut hits);
             }
             at += 6;
         }
@@ -128,6 +128,11 @@ fn gram_of(three: &[u8]) -> u32 {
 
 /// The first three of four bytes, letters in one case. Other bytes may fall together; `compare` tells them apart.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is meant")]
+fn low_half(eight: u64) -> u32 {
+    eight as u32
+}
+
 fn gram(four: u32) -> u32 {
     (four | 0x2020_2020) & 0x00FF_FFFF
 }

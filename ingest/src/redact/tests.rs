@@ -65,7 +65,7 @@ fn every_prefix_hides_what_follows_it_when_it_is_long_enough() {
             let hidden = format!("{before}{}{}", pattern.needle, "*".repeat(60));
             assert_eq!(redacted(&format!("{before}{}{body}", pattern.needle)), hidden);
         }
-        let short = format!("{}{}", pattern.needle, &body[..least - 1]);
+        let short = format!("{}{}", pattern.needle, body.get(..least - 1).expect("longer"));
         assert_eq!(redacted(&short), short);
         let inside = format!("word{}{body}", pattern.needle);
         assert_eq!(redacted(&inside), inside);

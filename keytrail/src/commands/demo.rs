@@ -32,6 +32,11 @@ pub async fn run(global: &Global, demo: &Demo) -> Result<()> {
     note(global, &summary(&outcome));
     note(global, &written.say());
     let store = store.display();
-    note(global, &format!("\nnext: keytrail finding show ID --store {store}    or    keytrail scan YOUR-LOGS --report report.html"));
+    note(
+        global,
+        &format!(
+            "\nnext: keytrail finding show ID --store {store}    or    keytrail scan YOUR-LOGS --report report.html"
+        ),
+    );
     Ok(())
 }

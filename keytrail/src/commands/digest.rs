@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keytrail_model::{Action, Finding, Severity};
+use keytrail_model::{Action, Finding, Severity, printable};
 use keytrail_remediate::Ticket;
 
 use crate::pipeline::Outcome;
@@ -25,7 +25,10 @@ pub fn text(outcome: &Outcome, limit: usize, colour: bool) -> String {
     let matters = matters(outcome);
     let mut text: String = matters.iter().take(limit).map(|matter| block(matter, colour)).collect();
     if matters.len() > limit {
-        text.push_str(&format!("… and {} more, less grave; all of them are in the files below\n\n", matters.len() - limit));
+        text.push_str(&format!(
+            "… and {} more, less grave; all of them are in the files below\n\n",
+            matters.len() - limit
+        ));
     }
     text
 }
@@ -39,7 +42,11 @@ fn matters(outcome: &Outcome) -> Vec<Matter<'_>> {
     matters.sort_by_key(|matter| {
         let severity = matter.findings.first().map(|finding| finding.severity);
         let graver = matter.findings.iter().filter(|finding| finding.severity >= Severity::High).count();
-        (std::cmp::Reverse(severity), std::cmp::Reverse(graver), matter.tickets.first().map(|ticket| ticket.key.as_str()))
+        (
+            std::cmp::Reverse(severity),
+            std::cmp::Reverse(graver),
+            matter.tickets.first().map(|ticket| ticket.key.as_str()),
+        )
     });
     matters
 }
@@ -89,14 +96,16 @@ fn plan<'a>(matter: &'a Matter<'_>) -> impl Iterator<Item = &'a &'a Action> {
 
 fn headline(lead: &Finding, colour: bool) -> String {
     let target = &lead.target;
-    let who = target.agent.as_deref().or(target.actor_name.as_deref()).or(target.actor.as_deref()).unwrap_or("unknown actor");
+    let who =
+        target.agent.as_deref().or(target.actor_name.as_deref()).or(target.actor.as_deref()).unwrap_or("unknown actor");
     let with = match (&target.credential, &target.lifetime) {
         (Some(credential), Some(lifetime)) => format!("{credential} ({lifetime})"),
         (Some(credential), None) => credential.clone(),
         _ => "no credential named in the log".to_owned(),
     };
     let name = lead.severity.name().to_uppercase();
-    format!("{}  {who} · {with} · {}", painted(&name, lead.severity, colour), lead.source)
+    let rest = printable(&format!("{who} · {with} · {}", lead.source));
+    format!("{}  {rest}", painted(&name, lead.severity, colour))
 }
 
 fn painted(text: &str, severity: Severity, colour: bool) -> String {
@@ -118,6 +127,7 @@ fn owner(finding: &Finding) -> String {
 
 /// One line, cut to a width that terminals have.
 fn line(text: &str) -> String {
+    let text = printable(text);
     if text.chars().count() <= WIDTH {
         return format!("{text}\n");
     }

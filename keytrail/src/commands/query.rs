@@ -87,7 +87,11 @@ fn scanned(global: &Global, query: &Query, config: &Config) -> Result<(Vec<Event
 
 async fn stored(store: &Store) -> Result<Known> {
     let findings = store.findings(&keytrail_store::FindingFilter::default()).await?;
-    let mut owners: Vec<_> = findings.iter().filter_map(|finding| finding.ownership.as_ref()).flat_map(|known| known.owners.clone()).collect();
+    let mut owners: Vec<_> = findings
+        .iter()
+        .filter_map(|finding| finding.ownership.as_ref())
+        .flat_map(|known| known.owners.clone())
+        .collect();
     owners.sort_by(|left, right| left.id.cmp(&right.id));
     owners.dedup();
     Ok(Known {
@@ -107,12 +111,15 @@ fn event_columns(events: EventBatch) -> Result<RecordBatch> {
 }
 
 fn event_schema() -> SchemaRef {
-    let fields = schema::schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
+    let fields =
+        schema::schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
     Arc::new(Schema::new(fields))
 }
 
 fn rows(columns: Vec<String>, batches: &[RecordBatch]) -> Result<Rows> {
-    let mut writer = arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow::json::writer::JsonArray>(Vec::new());
+    let mut writer = arrow::json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, arrow::json::writer::JsonArray>(Vec::new());
     writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
     writer.finish()?;
     let bytes = writer.into_inner();

@@ -96,7 +96,11 @@ fn lint(global: &Global, paths: &[PathBuf]) -> Result<()> {
         output::print(&rows, global)?;
     }
     note(global, &format!("{} rule files, {} problems", files.len(), problems.len()));
-    if problems.is_empty() { Ok(()) } else { Err(Failure::Found(format!("{} problems in rules", problems.len())).into()) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Found(format!("{} problems in rules", problems.len())).into())
+    }
 }
 
 fn fields(global: &Global, source: Option<&str>) -> Result<()> {
@@ -105,7 +109,13 @@ fn fields(global: &Global, source: Option<&str>) -> Result<()> {
         let mut rows = Rows::new(&["column", "type", "filled_by", "ocsf", "meaning"]);
         for field in schema::FIELDS {
             let filled = format!("{:?}", field.filled).to_lowercase();
-            rows.push([json!(field.name), json!(field.kind.name()), json!(filled), json!(field.ocsf), json!(field.doc)]);
+            rows.push([
+                json!(field.name),
+                json!(field.kind.name()),
+                json!(filled),
+                json!(field.ocsf),
+                json!(field.doc),
+            ]);
         }
         return output::print(&rows, global);
     };
@@ -134,9 +144,10 @@ fn functions(global: &Global) -> Result<()> {
 
 fn explain(global: &Global, id: &str, set: &RuleSet) -> Result<()> {
     let rules = loaded(global, set)?;
-    let rule = rules.iter().find(|rule| rule.id == id).ok_or_else(|| {
-        anyhow!("no rule `{id}`{}", did_you_mean(id, rules.iter().map(|rule| rule.id.as_str())))
-    })?;
+    let rule = rules
+        .iter()
+        .find(|rule| rule.id == id)
+        .ok_or_else(|| anyhow!("no rule `{id}`{}", did_you_mean(id, rules.iter().map(|rule| rule.id.as_str()))))?;
     output::text(&explained(rule))
 }
 
@@ -147,12 +158,21 @@ fn explained(rule: &Detection) -> String {
         ("reads", sources(&rule.sources)),
         ("looks for", rule.text.trim().replace('\n', "\n              ")),
         ("group", format!("one finding for each {} in {hours} h (UTC-aligned)", rule.group_by.join(" and "))),
-        ("leads to", rule.playbook.clone().unwrap_or_else(|| "the playbook that fits the credential, or a ticket only".to_owned())),
+        (
+            "leads to",
+            rule.playbook
+                .clone()
+                .unwrap_or_else(|| "the playbook that fits the credential, or a ticket only".to_owned()),
+        ),
         ("harmless", rule.false_positives.join("; ")),
         ("runbook", rule.runbook.clone().unwrap_or_default().trim().to_owned()),
         ("tags", rule.tags.join(", ")),
         ("tests", rule.tests.iter().map(|test| test.name.as_str()).collect::<Vec<_>>().join("; ")),
     ];
-    let body: String = rows.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("  {name:<11} {value}\n")).collect();
+    let body: String = rows
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("  {name:<11} {value}\n"))
+        .collect();
     format!("{} [{}] {}\n{}\n\n{body}", rule.id, rule.severity, rule.title, rule.description.trim())
 }

@@ -33,7 +33,10 @@ pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
     }
     note(global, &summary(&outcome));
     if !pack.has_inventory() {
-        note(global, "no inventory: owners come from the logs alone, agents and declared tasks are unknown; start one with `keytrail config init`");
+        note(
+            global,
+            "no inventory: owners come from the logs alone, agents and declared tasks are unknown; start one with `keytrail config init`",
+        );
     }
     if !scan.dry_run {
         let mut written = Written::new(&config, &scan.paths.join(" ")).all(&outcome).await?;
@@ -60,7 +63,10 @@ pub fn summary(outcome: &Outcome) -> String {
         lines.push(format!("{count} records left aside: {reason}"));
     }
     for (shape, unknown) in &outcome.unknown {
-        lines.push(format!("{} records of no known log source, first at {} (keys: {shape})", unknown.count, unknown.first));
+        lines.push(format!(
+            "{} records of no known log source, first at {} (keys: {shape})",
+            unknown.count, unknown.first
+        ));
     }
     if let Some(first) = outcome.rejects.first() {
         let count = outcome.reject_count;
@@ -68,7 +74,10 @@ pub fn summary(outcome: &Outcome) -> String {
     }
     if let Some(first) = outcome.passed_by.first() {
         let count = outcome.passed_by.len();
-        lines.push(format!("{count} files in folders passed by, first `{}`: not of a kind that logs come in; name one to read it", first.display()));
+        lines.push(format!(
+            "{count} files in folders passed by, first `{}`: not of a kind that logs come in; name one to read it",
+            first.display()
+        ));
     }
     for failure in &outcome.rule_failures {
         lines.push(format!("rule {} failed on {}: {}", failure.rule, failure.source, failure.reason));
@@ -94,7 +103,8 @@ fn read(outcome: &Outcome) -> String {
     if outcome.census.total() == 0 {
         return "0 events read: nothing here is a record that a mapping knows".to_owned();
     }
-    let sources: Vec<String> = outcome.census.events.iter().map(|(source, count)| format!("{source} {count}")).collect();
+    let sources: Vec<String> =
+        outcome.census.events.iter().map(|(source, count)| format!("{source} {count}")).collect();
     let secrets = match outcome.redacted {
         0 => String::new(),
         count => format!(", {count} secrets overwritten"),

@@ -1,12 +1,16 @@
 //! A finding as text for people: what, who, why, what next.
 
 use keytrail_detect::Rule;
-use keytrail_model::{Action, Example, Finding, Ownership, Undo};
+use keytrail_model::{Action, Example, Finding, Ownership, Undo, printable_lines};
 use keytrail_remediate::command;
 
 /// The finding with evidence, owner and plan.
 #[must_use]
 pub fn finding(finding: &Finding, actions: &[Action]) -> String {
+    printable_lines(&told(finding, actions))
+}
+
+fn told(finding: &Finding, actions: &[Action]) -> String {
     let mut text = format!("{} [{}] {}\n{}\n\n", finding.id, finding.severity, finding.title, finding.summary);
     text.push_str(&facts(finding));
     text.push_str(&owner(finding.ownership.as_ref()));
@@ -25,9 +29,21 @@ fn facts(finding: &Finding) -> String {
     let outcomes: Vec<String> = finding.outcomes.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let rows = [
         ("rule", Some(finding.rule.clone())),
-        ("seen", Some(format!("{} events ({}), {} to {}", finding.count, outcomes.join(", "), finding.first_seen, finding.last_seen))),
+        (
+            "seen",
+            Some(format!(
+                "{} events ({}), {} to {}",
+                finding.count,
+                outcomes.join(", "),
+                finding.first_seen,
+                finding.last_seen
+            )),
+        ),
         ("credential", target.credential.clone()),
-        ("kind", target.kind.clone().map(|kind| format!("{kind}, {}", target.lifetime.as_deref().unwrap_or("unknown")))),
+        (
+            "kind",
+            target.kind.clone().map(|kind| format!("{kind}, {}", target.lifetime.as_deref().unwrap_or("unknown"))),
+        ),
         ("parent", target.parent.clone()),
         ("actor", target.actor.clone()),
         ("agent", target.agent.clone()),
@@ -56,7 +72,10 @@ fn owner(ownership: Option<&Ownership>) -> String {
     };
     let mut text = format!("\nowner\n  {} (confidence {:.2}{state})\n", names.join(" and "), known.confidence);
     for evidence in &known.evidence {
-        text.push_str(&format!("  - {:.2} {}: {} says {}\n", evidence.confidence, evidence.owner, evidence.source, evidence.detail));
+        text.push_str(&format!(
+            "  - {:.2} {}: {} says {}\n",
+            evidence.confidence, evidence.owner, evidence.source, evidence.detail
+        ));
     }
     text
 }
@@ -105,10 +124,13 @@ fn example(event: &Example) -> String {
 /// Why it is a finding, why this owner, why this plan.
 #[must_use]
 pub fn explained(found: &Finding, rule: Option<&Rule>, actions: &[Action]) -> String {
-    let mut text = finding(found, actions);
+    let mut text = told(found, actions);
     let Some(rule) = rule else {
-        text.push_str(&format!("\nwhy\n  rule {} is not among the rules loaded now: name its folder with --rules\n", found.rule));
-        return text;
+        text.push_str(&format!(
+            "\nwhy\n  rule {} is not among the rules loaded now: name its folder with --rules\n",
+            found.rule
+        ));
+        return printable_lines(&text);
     };
     let group: Vec<String> = found.group.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     text.push_str(&format!("\nwhy\n  {}\n  the rule looks for: {}\n", rule.description.trim(), rule.text.trim()));
@@ -116,5 +138,5 @@ pub fn explained(found: &Finding, rule: Option<&Rule>, actions: &[Action]) -> St
     if !rule.false_positives.is_empty() {
         text.push_str(&format!("  known to be harmless: {}\n", rule.false_positives.join("; ")));
     }
-    text
+    printable_lines(&text)
 }

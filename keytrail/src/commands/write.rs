@@ -142,7 +142,8 @@ pub fn credential_rows(outcome: &Outcome) -> Vec<CredentialRow> {
         first_seen: seen.first.unwrap_or_default(),
         last_seen: seen.last.unwrap_or_default(),
         events: seen.events,
-        findings: outcome.findings.iter().filter(|finding| finding.target.credential.as_ref() == Some(id)).count() as u64,
+        findings: outcome.findings.iter().filter(|finding| finding.target.credential.as_ref() == Some(id)).count()
+            as u64,
     };
     outcome.census.credentials.iter().map(row).collect()
 }
@@ -160,8 +161,9 @@ pub fn ticket_rows(outcome: &Outcome) -> Vec<tables::TicketRow> {
 
 fn source_totals(outcome: &Outcome) -> Vec<SourceTotals> {
     let read = outcome.census.events.iter();
-    let mut totals: Vec<SourceTotals> =
-        read.map(|(source, events)| SourceTotals { source: source.clone(), events: *events, rejects: 0, skipped: 0 }).collect();
+    let mut totals: Vec<SourceTotals> = read
+        .map(|(source, events)| SourceTotals { source: source.clone(), events: *events, rejects: 0, skipped: 0 })
+        .collect();
     let skipped: u64 = outcome.ignored.values().sum();
     if outcome.reject_count + skipped > 0 {
         let source = "set aside".to_owned();
@@ -172,7 +174,8 @@ fn source_totals(outcome: &Outcome) -> Vec<SourceTotals> {
 
 /// Static and derived credentials in use, busiest first.
 fn static_keys(outcome: &Outcome) -> Vec<StaticKey> {
-    let lasting = |seen: &crate::census::Use| matches!(seen.lifetime.as_deref(), Some("static" | "derived_from_static"));
+    let lasting =
+        |seen: &crate::census::Use| matches!(seen.lifetime.as_deref(), Some("static" | "derived_from_static"));
     let in_use = outcome.census.credentials.iter().filter(|(_, seen)| lasting(seen));
     let mut keys: Vec<StaticKey> = in_use
         .map(|(id, seen)| StaticKey {

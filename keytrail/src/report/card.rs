@@ -116,8 +116,9 @@ fn evidence(html: &mut Html, evidence: &Evidence) {
     );
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded before the cast")]
 fn percent(confidence: f64) -> u8 {
-    // Bounded before the cast; not-a-number becomes 0.
+    // Not-a-number becomes 0.
     (confidence.clamp(0.0, 1.0) * 100.0).round() as u8
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use keytrail_model::misleads;
+
 /// HTML under construction.
 #[derive(Debug, Default)]
 pub(super) struct Html {
@@ -25,8 +27,8 @@ impl Html {
     }
 
     pub(super) fn text(&mut self, value: impl Display) {
-        // Writing to a string cannot fail.
-        let _ = write!(Escaped(&mut self.out), "{value}");
+        let written = write!(Escaped(&mut self.out), "{value}");
+        debug_assert!(written.is_ok(), "writing to a string cannot fail");
     }
 
     pub(super) fn into_string(self) -> String {
@@ -45,18 +47,12 @@ impl std::fmt::Write for Escaped<'_> {
                 '>' => self.0.push_str("&gt;"),
                 '"' => self.0.push_str("&quot;"),
                 '\'' => self.0.push_str("&#39;"),
-                _ if misleads(c) => self.0.push(char::REPLACEMENT_CHARACTER),
+                _ if misleads(c) && c != '\n' && c != '\t' => self.0.push(char::REPLACEMENT_CHARACTER),
                 _ => self.0.push(c),
             }
         }
         Ok(())
     }
-}
-
-/// Control characters, and those that make text read in another order than it is written.
-fn misleads(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
 #[cfg(test)]

@@ -104,8 +104,8 @@ impl Loading {
             return self.errors.push(source.wrong(line, message));
         }
         let renamed = policy.new_id(PolicyId::new(&id));
-        let added = own.add(renamed.clone()).and_then(|()| self.policies.add(renamed));
-        if let Err(error) = added {
+        let added = [own.add(renamed.clone()), self.policies.add(renamed)];
+        if let Some(error) = added.into_iter().find_map(Result::err) {
             return self.errors.push(source.wrong(line, error.to_string()));
         }
         self.guardrails.insert(id.clone(), describe(id, policy, source, line.unwrap_or(1)));

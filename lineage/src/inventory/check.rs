@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use keytrail_model::{FileError, Micros, Owner, OwnerKind, did_you_mean, read_yaml};
 
-use super::place::Place;
 use super::file::{
     AgentEntry, CredentialEntry, InventoryFile, LeaseEntry, OwnerEntry, PrincipalEntry, TaskEntry, Text,
 };
+use super::place::Place;
 use super::{Agent, Credential, Inventory, Lease, Principal, Resource, Task};
 use crate::arn;
 use crate::glob::Glob;

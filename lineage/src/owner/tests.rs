@@ -65,7 +65,7 @@ fn the_inventory_of_the_credential_goes_before_its_creator() {
     let facts = facts(&[issued("AKIAIOSFODNN7EXAMPLE", "ASIAEXAMPLE", "maya.ito@example.com")]);
     let found = ask(&facts, Subject { credential: Some("AKIAIOSFODNN7EXAMPLE"), ..Subject::default() });
     assert_eq!(ids(&found), ["ben.okafor"]);
-    assert_eq!(found.confidence, 0.9);
+    assert!((found.confidence - 0.9).abs() < 1e-9);
     let sources: Vec<_> = found.evidence.iter().map(|evidence| evidence.source.as_str()).collect();
     assert_eq!(sources, ["inventory", "creator"]);
     assert_eq!(found.evidence[1].event_id.as_deref(), Some("e-1"));

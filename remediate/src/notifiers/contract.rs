@@ -96,7 +96,9 @@ fn server(arguments: &[&str]) -> Option<Server> {
     let mut line = String::new();
     let stdout = child.stdout.take().expect("a pipe");
     BufReader::new(stdout).read_line(&mut line).expect("a line");
-    if let Some(port) = line.trim().strip_prefix("port ").and_then(|port| port.parse().ok()) { Some(Server { child, port, folder }) } else {
+    if let Some(port) = line.trim().strip_prefix("port ").and_then(|port| port.parse().ok()) {
+        Some(Server { child, port, folder })
+    } else {
         drop(child.kill());
         drop(child.wait());
         skipped(line.trim())

@@ -77,10 +77,8 @@ fn agent(user_agent: &str) -> Option<String> {
 
 /// `md/awslabs#mcp#<server>#<version>`, `awslabs/mcp/<server>/<version>`, `awslabs.<server>/<version>`.
 fn awslabs_server(user_agent: &str) -> Option<&str> {
-    let after = ["awslabs#mcp#", "awslabs/mcp/", "awslabs.", "awslabs-"]
-        .iter()
-        .find_map(|mark| user_agent.split_once(mark))?
-        .1;
+    let after =
+        ["awslabs#mcp#", "awslabs/mcp/", "awslabs.", "awslabs-"].iter().find_map(|mark| user_agent.split_once(mark))?.1;
     after.split(['#', '/', ' ', ';', '@']).next().filter(|server| !server.is_empty())
 }
 

@@ -137,7 +137,9 @@ fn outcome(row: Row<'_, '_>) -> &'static str {
 /// Refused authorization. `AuthFailure`, expired or unknown tokens and throttling are not.
 fn denies(code: &str) -> bool {
     let code = code.to_ascii_lowercase();
-    ["accessdenied", "unauthorizedoperation", "access denied", "unauthorizedaccess"].iter().any(|part| code.contains(part))
+    ["accessdenied", "unauthorizedoperation", "access denied", "unauthorizedaccess"]
+        .iter()
+        .any(|part| code.contains(part))
         || ["notauthorized", "authorizationerror", "forbidden"].iter().any(|start| code.starts_with(start))
 }
 
@@ -269,7 +271,9 @@ mod tests {
 
     #[test]
     fn names_the_layer_that_denied() {
-        let message = |reason: &str| format!("User: arn:x is not authorized to perform: s3:GetObject on resource: arn:y {reason}");
+        let message = |reason: &str| {
+            format!("User: arn:x is not authorized to perform: s3:GetObject on resource: arn:y {reason}")
+        };
         for (reason, want) in [
             ("because no session policy allows the s3:GetObject action", Some("session_policy")),
             ("because no identity-based policy allows the s3:GetObject action", Some("identity_policy")),

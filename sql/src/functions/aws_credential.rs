@@ -76,7 +76,8 @@ impl Class {
     fn of(row: Row<'_, '_>) -> Self {
         let principal = text(row, 0).unwrap_or_default();
         let issued = text(row, 5).is_some();
-        let console = (6..row.len()).any(|index| text(row, index).is_some_and(|mark| !mark.eq_ignore_ascii_case("false")));
+        let console =
+            (6..row.len()).any(|index| text(row, index).is_some_and(|mark| !mark.eq_ignore_ascii_case("false")));
         if by_bearer_token(text(row, 3), text(row, 4)) {
             return Self::service_api_key(principal, text(row, 4), issued);
         }

@@ -123,7 +123,8 @@ fn one_result(result: &str) -> Option<&'static str> {
 }
 
 /// Entra error codes that mean: authenticated, but refused.
-const REFUSALS: &[&str] = &["53000", "53001", "53002", "53003", "53004", "530031", "530032", "50105", "65001", "90094", "90095"];
+const REFUSALS: &[&str] =
+    &["53000", "53001", "53002", "53003", "53004", "530031", "530032", "50105", "65001", "90094", "90095"];
 
 fn sign_in_outcome(code: &str) -> &'static str {
     match code {
@@ -236,7 +237,8 @@ mod tests {
         let key = |id: &str| format!("[KeyIdentifier={id},KeyType=Password,KeyUsage=Verify,DisplayName=ci, nightly]");
         let list = |ids: &[&str]| serde_json::json!(ids.iter().map(|id| key(id)).collect::<Vec<_>>()).to_string();
         let target = |old: &[&str], new: &[&str]| {
-            let property = serde_json::json!({"displayName": "KeyDescription", "oldValue": list(old), "newValue": list(new)});
+            let property =
+                serde_json::json!({"displayName": "KeyDescription", "oldValue": list(old), "newValue": list(new)});
             serde_json::json!([{"id": "app", "modifiedProperties": [property]}]).to_string()
         };
         let added = target(&["k-1"], &["k-1", "k-2"]);

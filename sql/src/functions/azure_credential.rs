@@ -112,9 +112,10 @@ impl Class {
         match appidacr {
             _ if user => Some(class("user_session", "ephemeral", "none")),
             Some("1") => Some(class("azure_client_secret", "static", "group")),
-            Some("2") => {
-                Some(Self { note: Some("certificate_or_federated"), ..class("azure_client_assertion", "unknown", "none") })
-            }
+            Some("2") => Some(Self {
+                note: Some("certificate_or_federated"),
+                ..class("azure_client_assertion", "unknown", "none")
+            }),
             _ => None,
         }
     }

@@ -124,8 +124,11 @@ fn key(name: &str) -> Option<String> {
 fn delegator(chain: &str) -> Option<String> {
     let chain = document(chain)?;
     let root = chain.as_array()?.first()?;
-    let paths: [&[&str]; 3] =
-        [&["firstPartyPrincipal", "principalEmail"], &["principalSubject"], &["thirdPartyPrincipal", "thirdPartyClaims", "sub"]];
+    let paths: [&[&str]; 3] = [
+        &["firstPartyPrincipal", "principalEmail"],
+        &["principalSubject"],
+        &["thirdPartyPrincipal", "thirdPartyClaims", "sub"],
+    ];
     paths.iter().find_map(|path| reached(root, path).into_iter().find_map(plain))
 }
 
@@ -140,7 +143,8 @@ fn actor_kind(row: Row<'_, '_>) -> Option<&'static str> {
     if email == "system:anonymous" || text(row, 2) == Some("system:anonymous") {
         return Some("anonymous");
     }
-    if email.ends_with("gserviceaccount.com") || email.starts_with("system:") || subject.starts_with("serviceAccount:") {
+    if email.ends_with("gserviceaccount.com") || email.starts_with("system:") || subject.starts_with("serviceAccount:")
+    {
         return Some("service_account");
     }
     if subject.starts_with("principal:") || subject.starts_with("principalSet:") {

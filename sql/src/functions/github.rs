@@ -82,7 +82,8 @@ fn token_hash(written: &str) -> Cow<'_, str> {
     {
         return Cow::Owned(base64(&bytes));
     }
-    let standard = written.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=").replace('-', "+").replace('_', "/");
+    let standard =
+        written.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=").replace('-', "+").replace('_', "/");
     let bare = standard.trim_end_matches('=');
     Cow::Owned(if bare.len() == (HASH_BYTES * 4).div_ceil(3) { format!("{bare}=") } else { standard })
 }

@@ -106,10 +106,11 @@ mod tests {
 
     #[test]
     fn constants_and_columns_mix() {
-        let rows = run("arn_name(first_of(a, 'arn:aws:iam::111122223333:user/maya'))", &DataType::Utf8View, &[
-            None,
-            Some("arn:aws:iam::111122223333:user/ben"),
-        ]);
+        let rows = run(
+            "arn_name(first_of(a, 'arn:aws:iam::111122223333:user/maya'))",
+            &DataType::Utf8View,
+            &[None, Some("arn:aws:iam::111122223333:user/ben")],
+        );
         let rows = rows.expect("evaluates");
         let names: Vec<_> = rows.as_string_view().iter().collect();
         assert_eq!(names, [Some("maya"), Some("ben")]);

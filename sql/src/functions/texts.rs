@@ -120,7 +120,9 @@ mod tests {
     #[test]
     fn looks_into_lists() {
         let row = |first| [Some(first), None, Some("arn:aws:rds:eu-west-1:111122223333:cluster:Orders")];
-        for (pattern, want) in [("*:cluster:*", true), ("*:Order?", true), ("arn:*:orders", false), ("*", true), ("rds", false)] {
+        for (pattern, want) in
+            [("*:cluster:*", true), ("*:Order?", true), ("arn:*:orders", false), ("*", true), ("rds", false)]
+        {
             assert_eq!(any_glob(&row(pattern)), Some(want), "{pattern}");
         }
         assert_eq!(any_contains(&row("CLUSTER:orders")), Some(true));

@@ -39,12 +39,13 @@ fn within_nanoseconds(text: &str) -> String {
 fn epoch_micros(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let number: i64 = whole.parse().ok().filter(|_| whole.len() >= SHORTEST_EPOCH)?;
-    match number {
-        ..100_000_000_000 => Some(number * 1_000_000 + micro_fraction(fraction)?),
-        ..100_000_000_000_000 => Some(number * 1_000),
-        ..100_000_000_000_000_000 => Some(number),
-        _ => Some(number / 1_000),
-    }
+    let micros = match number {
+        ..100_000_000_000 => number * 1_000_000 + micro_fraction(fraction)?,
+        100_000_000_000..100_000_000_000_000 => number * 1_000,
+        100_000_000_000_000..100_000_000_000_000_000 => number,
+        _ => number / 1_000,
+    };
+    Some(micros)
 }
 
 fn micro_fraction(digits: &str) -> Option<i64> {
