@@ -60,6 +60,12 @@ impl Envelope {
         &self.text
     }
 
+    /// The key of an envelope that is nothing but an array under one key, such as `Records[]`.
+    pub(crate) fn plain_key(&self) -> Option<&str> {
+        let key = self.text.strip_suffix("[]")?;
+        (!key.contains(['.', '[', '"', '>', '|'])).then_some(key)
+    }
+
     /// Takes the records out of a document. `None` when this is not how the document is wrapped.
     pub fn unwrap(&self, document: &[u8], limits: &Limits) -> Result<Option<Unwrapped>, Fault> {
         let decodes = self.stages.len() > 1 || self.stages.iter().any(|stage| !stage.decoders.is_empty());

@@ -58,10 +58,15 @@ fn expand_one(path: &str, out: &mut Files) -> Result<(), ReadError> {
 
 fn walk(folder: &Path, out: &mut Files) -> Result<(), ReadError> {
     for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
-        let entry = entry.map_err(|fault| ReadError::Io {
-            path: fault.path().unwrap_or(folder).display().to_string(),
-            fault: fault.into(),
-        })?;
+        // A link to nowhere or in a circle must not end the scan of everything beside it.
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(fault) if fault.depth() > 0 => {
+                out.passed_by.push(fault.path().unwrap_or(folder).to_owned());
+                continue;
+            }
+            Err(fault) => return Err(ReadError::Io { path: folder.display().to_string(), fault: fault.into() }),
+        };
         if entry.file_type().is_file() {
             let path = entry.into_path();
             let list = if is_log(&path) { &mut out.files } else { &mut out.passed_by };

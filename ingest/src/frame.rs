@@ -18,7 +18,7 @@ use crate::{Chunk, Limits, ReadError, Redactor};
 use cut::Dropped;
 use documents::Documents;
 use input::Input;
-pub(crate) use shape::elements;
+pub(crate) use shape::{elements, elements_under};
 
 /// Enough to tell lines from documents, however small the chunks are.
 const HEAD_BYTES: usize = 64 << 10;

@@ -222,7 +222,7 @@ fn paths(file: &str, written: &[Spanned<String>], errors: &mut Vec<FileError>) -
     let mut parsed = Vec::new();
     for text in written {
         if let Some(path) = RawPath::parse(&text.value) {
-            parsed.push(path)
+            parsed.push(path);
         } else {
             let line = Some(text.referenced.line());
             errors.push(FileError::new(file, line, format!("`{}` is not a path", text.value)));

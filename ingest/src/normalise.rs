@@ -10,6 +10,7 @@ use arrow::buffer::Buffer;
 use keytrail_model::{EventBatch, FileError, Place, RawPath, Reject};
 use keytrail_sql::Planner;
 
+use crate::frame::elements_under;
 use crate::source_plan::SourcePlan;
 use crate::{
     Chunk, Columns, Condition, Envelope, Fault, Limits, Mapping, Redactor, Row, Slot, Span, Unwrapped, check_text,
@@ -117,15 +118,33 @@ impl Normaliser {
     }
 
     fn document(&mut self, work: &mut Work, span: &Span, nesting: usize, out: &mut Normalised) {
-        if let Err(fault) = check_text(work.bytes.get(span.range()).unwrap_or_default()) {
-            return self.reject(work, span, &fault, out);
-        }
-        match self.recognise(work, span) {
+        let text = check_text(work.bytes.get(span.range()).unwrap_or_default());
+        match text.and_then(|()| self.recognise(work, span)) {
             Ok(Some(source)) => self.take(work, span, source, out),
             Ok(None) if self.unwrap(work, span, nesting, out) => {}
             Ok(None) => unknown(work, span, out),
+            Err(_) if self.pick_apart(work, span, nesting, out) => {}
             Err(fault) => self.reject(work, span, &fault, out),
         }
+    }
+
+    /// One bad record must not hide the others of its envelope: tells the elements apart by their brackets alone, and
+    /// lets each stand or fall by itself.
+    fn pick_apart(&mut self, work: &mut Work, span: &Span, nesting: usize, out: &mut Normalised) -> bool {
+        if nesting >= NESTING_MAX {
+            return false;
+        }
+        let keys: Vec<&str> = self.envelopes.iter().filter_map(Envelope::plain_key).collect();
+        let document = work.bytes.get(span.range()).unwrap_or_default();
+        let Some((ranges, broken)) = elements_under(document, &keys) else { return false };
+        for element in numbered(&ranges, span, true) {
+            self.document(work, &element, nesting + 1, out);
+        }
+        if let Some(byte) = broken {
+            let reason = "the document is truncated or damaged here; the records before this were read, send the whole file for the rest".to_owned();
+            self.reject(work, span, &Fault { byte, reason }, out);
+        }
+        true
     }
 
     /// The source whose conditions hold; its row is left filled.
@@ -166,6 +185,7 @@ impl Normaliser {
         }
         let last = self.last_envelope;
         let order = std::iter::once(last).chain((0..self.envelopes.len()).filter(move |&index| index != last));
+        let mut first_fault = None;
         for index in order {
             let Some(envelope) = self.envelopes.get(index) else { continue };
             match envelope.unwrap(work.bytes.get(span.range()).unwrap_or_default(), &self.limits) {
@@ -175,13 +195,13 @@ impl Normaliser {
                     return true;
                 }
                 Ok(None) => {}
-                Err(fault) => {
-                    self.reject(work, span, &fault, out);
-                    return true;
-                }
+                Err(fault) => drop(first_fault.get_or_insert(fault)),
             }
         }
-        false
+        if let Some(fault) = &first_fault {
+            self.reject(work, span, fault, out);
+        }
+        first_fault.is_some()
     }
 
     fn inside(&mut self, work: &mut Work, span: &Span, inside: Unwrapped, nesting: usize, out: &mut Normalised) {

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use keytrail_detect::{Detector, RuleFailure};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader, Unknown, expand};
 use keytrail_lineage::Enricher;
-use keytrail_model::{Action, EventBatch, FileError, Finding, Reject};
+use keytrail_model::{Action, EventBatch, FileError, Finding, Place, Reject};
 use keytrail_remediate::{Playbooks, Ticket, plan, tickets};
 
 use crate::census::Census;
@@ -58,6 +58,14 @@ impl Input {
             Self::File(path) => Reader::open(path, limits)?,
             Self::Embedded(name, bytes) => Reader::over(name, bytes.to_vec(), limits)?,
         })
+    }
+
+    fn unopened(&self, error: &anyhow::Error) -> Reject {
+        let origin = match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Embedded(name, _) => name.clone(),
+        };
+        Reject { position: Place::default().within(&origin), reason: format!("{error:#}"), record: String::new() }
     }
 
     fn size(&self) -> u64 {
@@ -188,7 +196,15 @@ fn read(
     take: &mut Take<'_>,
 ) -> Result<()> {
     for input in inputs {
-        let mut reader = input.open(limits)?;
+        let mut reader = match input.open(limits) {
+            Ok(reader) => reader,
+            // One file that cannot be opened is set aside like a record; the only one is an error.
+            Err(error) if inputs.len() > 1 => {
+                take(vec![input.unopened(&error)], Normalised::default())?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let mut before = 0;
         while let Some(next) = reader.next() {
             let mut found = Normalised::default();

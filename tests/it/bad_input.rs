@@ -151,7 +151,6 @@ fn trail(change: impl Fn(&str) -> String) -> String {
 }
 
 #[test]
-#[ignore = "open: a document that breaks off is one reject, and its whole records are lost with it"]
 fn a_broken_trail_object_gives_its_whole_records() {
     let text = trail(str::to_owned);
     let cut = &text[..text.len() * 3 / 4];
@@ -168,11 +167,10 @@ fn a_broken_trail_object_gives_its_whole_records() {
 }
 
 #[test]
-#[ignore = "open: a record that is too deep or not UTF-8 takes the other records of its document with it"]
 fn one_bad_record_of_a_trail_object_loses_only_itself() {
     let deep = |line: &str| {
         let inner = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-        format!("{},\"x\":{inner}}}", line.trim_end_matches('}'))
+        format!("{},\"x\":{inner}}}", line.strip_suffix('}').unwrap())
     };
     let twice = |line: &str| format!("{{\"awsRegion\":\"xx-twice-1\",{}", &line[1..]);
     for (name, text) in [("twice.json", trail(twice)), ("deep.json", trail(deep))] {
@@ -187,7 +185,6 @@ fn one_bad_record_of_a_trail_object_loses_only_itself() {
 
 #[cfg(unix)]
 #[test]
-#[ignore = "open: a link that leads nowhere, or in a circle, ends the scan of its folder"]
 fn a_link_to_nowhere_in_a_folder_loses_only_itself() {
     let folder = Folder::new();
     folder.sample("logs/a.jsonl", SAMPLE);

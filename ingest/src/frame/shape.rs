@@ -80,6 +80,40 @@ pub(crate) fn elements(text: &[u8]) -> Option<Vec<Range<usize>>> {
     (skip_space(text, at + 1) == text.len()).then_some(found)
 }
 
+/// The elements of the array under one of `keys` at the top of an object that cannot be scanned as a whole, as far as
+/// they can be told apart, and where telling them apart ended early.
+pub(crate) fn elements_under(text: &[u8], keys: &[&str]) -> Option<(Vec<Range<usize>>, Option<usize>)> {
+    let mut at = skip_space(text, 0);
+    (text.get(at) == Some(&b'{')).then_some(())?;
+    loop {
+        let value = first_value(text, at + 1)?;
+        let key = skip_space(text, at + 1);
+        let written = text.get(key + 1..).unwrap_or_default();
+        let named = |name: &&str| written.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'"'));
+        if text.get(value) == Some(&b'[') && keys.iter().any(named) {
+            return Some(elements_so_far(text, value));
+        }
+        at = skip_space(text, value_end(text, value)?);
+        (text.get(at) == Some(&b',')).then_some(())?;
+    }
+}
+
+fn elements_so_far(text: &[u8], open: usize) -> (Vec<Range<usize>>, Option<usize>) {
+    let mut found = Vec::new();
+    let mut at = skip_space(text, open + 1);
+    while text.get(at) != Some(&b']') {
+        let Some(end) = value_end(text, at) else { return (found, Some(at)) };
+        found.push(at..end);
+        at = skip_space(text, end);
+        match text.get(at) {
+            Some(b',') => at = skip_space(text, at + 1),
+            Some(b']') => {}
+            _ => return (found, Some(at)),
+        }
+    }
+    (found, None)
+}
+
 pub(super) fn value_end(text: &[u8], at: usize) -> Option<usize> {
     match text.get(at)? {
         b'{' | b'[' => Split::from(at).advance(text),
