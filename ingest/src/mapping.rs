@@ -276,8 +276,8 @@ mod tests {
     #[test]
     fn every_mistake_is_named_with_its_line() {
         assert_eq!(
-            errors("columns:\n  time: event_time(at)\n  acton: a\n  owner: b\n  ip: '= ='\n"),
-            "test.log.yaml:7: unknown column `acton`, did you mean `action`?\n\
+            errors("columns:\n  time: event_time(at)\n  actoin: a\n  owner: b\n  ip: '= ='\n"),
+            "test.log.yaml:7: unknown column `actoin`, did you mean `action`?\n\
              test.log.yaml:9: column `ip`: expected: an expression, found: = at Line: 1, Column: 1\n\
              test.log.yaml:8: column `owner` is filled after the mapping, from inventory and lineage: remove it"
         );

@@ -15,6 +15,10 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "journal", include_str!("../migra
 /// How long a commit waits for another process to finish its own.
 const BUSY: Duration = Duration::from_secs(15);
 
+/// How often a store that another process is just making is tried again, and after how long.
+const TRIES: u32 = 5;
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
 /// The journal and its views. Clones share the same connections.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -56,7 +60,15 @@ impl Store {
 
     pub(crate) async fn open_with(path: &Path, options: SqliteConnectOptions) -> Result<Self, StoreError> {
         look(path)?;
-        Self::connect(&path.display().to_string(), options, 4).await
+        let name = path.display().to_string();
+        // SQLite turns a new file to WAL without waiting its turn: who comes second is told "busy" at once.
+        for _ in 0..TRIES {
+            match Self::connect(&name, options.clone(), 4).await {
+                Err(StoreError::Busy { .. }) => tokio::time::sleep(TRY_AGAIN).await,
+                done => return done,
+            }
+        }
+        Self::connect(&name, options, 4).await
     }
 
     async fn connect(path: &str, options: SqliteConnectOptions, connections: u32) -> Result<Self, StoreError> {

@@ -16,14 +16,14 @@ const WIDTH: usize = 132;
 struct Matter<'a> {
     tickets: Vec<&'a Ticket>,
     findings: Vec<&'a Finding>,
-    actions: Vec<&'a Action>,
 }
 
 /// The first `limit` matters, worst first, and how many more there are.
 #[must_use]
 pub fn text(outcome: &Outcome, limit: usize, colour: bool) -> String {
     let matters = matters(outcome);
-    let mut text: String = matters.iter().take(limit).map(|matter| block(matter, colour)).collect();
+    let mut text: String =
+        matters.iter().take(limit).map(|matter| block(matter, &actions(outcome, matter), colour)).collect();
     if matters.len() > limit {
         text.push_str(&format!(
             "… and {} more, less grave; all of them are in the files below\n\n",
@@ -38,7 +38,13 @@ fn matters(outcome: &Outcome) -> Vec<Matter<'_>> {
     for ticket in &outcome.tickets {
         by_findings.entry(&ticket.findings).or_default().push(ticket);
     }
-    let mut matters: Vec<Matter<'_>> = by_findings.into_values().map(|tickets| matter(outcome, tickets)).collect();
+    let known: BTreeMap<&str, &Finding> =
+        outcome.findings.iter().map(|finding| (finding.id.as_str(), finding)).collect();
+    let mut matters: Vec<Matter<'_>> = Vec::new();
+    for (ids, tickets) in by_findings {
+        let findings = ids.iter().filter_map(|id| known.get(id.as_str()).copied()).collect();
+        matters.push(Matter { tickets, findings });
+    }
     matters.sort_by_key(|matter| {
         let severity = matter.findings.first().map(|finding| finding.severity);
         let graver = matter.findings.iter().filter(|finding| finding.severity >= Severity::High).count();
@@ -51,10 +57,10 @@ fn matters(outcome: &Outcome) -> Vec<Matter<'_>> {
     matters
 }
 
-fn matter<'a>(outcome: &'a Outcome, tickets: Vec<&'a Ticket>) -> Matter<'a> {
-    let ids = tickets.first().map(|ticket| ticket.findings.as_slice()).unwrap_or_default();
-    let findings = ids.iter().filter_map(|id| outcome.findings.iter().find(|finding| finding.id == *id)).collect();
-    let mut actions: Vec<&Action> = outcome.actions.iter().filter(|action| ids.contains(&action.finding)).collect();
+/// Its actions, each once, those that can be carried out first.
+fn actions<'a>(outcome: &'a Outcome, matter: &Matter<'_>) -> Vec<&'a Action> {
+    let of_matter = |action: &&Action| matter.findings.iter().any(|finding| finding.id == action.finding);
+    let mut actions: Vec<&Action> = outcome.actions.iter().filter(of_matter).collect();
     actions.sort_by_key(|action| action.refused.is_some());
     let mut seen = Vec::new();
     actions.retain(|action| {
@@ -62,10 +68,10 @@ fn matter<'a>(outcome: &'a Outcome, tickets: Vec<&'a Ticket>) -> Matter<'a> {
         seen.push((&action.remediator, &action.target));
         new
     });
-    Matter { tickets, findings, actions }
+    actions
 }
 
-fn block(matter: &Matter<'_>, colour: bool) -> String {
+fn block(matter: &Matter<'_>, actions: &[&Action], colour: bool) -> String {
     let Some(lead) = matter.findings.first() else { return String::new() };
     let mut text = format!("{}\n", headline(lead, colour));
     for finding in matter.findings.iter().take(FINDINGS_SHOWN) {
@@ -75,10 +81,10 @@ fn block(matter: &Matter<'_>, colour: bool) -> String {
         text.push_str(&line(&format!("           and {} findings more", matter.findings.len() - FINDINGS_SHOWN)));
     }
     text.push_str(&line(&format!("  owner    {}", owner(lead))));
-    for action in plan(matter) {
+    for action in plan(actions) {
         text.push_str(&line(&format!("  plan     [{}] {}", action.mode, action.summary)));
     }
-    for action in matter.actions.iter().filter(|action| action.refused.is_some()).take(1) {
+    for action in actions.iter().filter(|action| action.refused.is_some()).take(1) {
         let reason = action.refused.as_ref().map(|refusal| refusal.reason.as_str()).unwrap_or_default();
         text.push_str(&line(&format!("  refused  {}: {reason}", action.remediator)));
     }
@@ -88,10 +94,10 @@ fn block(matter: &Matter<'_>, colour: bool) -> String {
     text
 }
 
-fn plan<'a>(matter: &'a Matter<'_>) -> impl Iterator<Item = &'a &'a Action> {
+fn plan<'a>(actions: &'a [&'a Action]) -> impl Iterator<Item = &'a &'a Action> {
     let contains = |action: &&Action| action.refused.is_none() && !action.calls.is_empty();
-    let any = matter.actions.iter().any(&contains);
-    matter.actions.iter().filter(move |action| if any { contains(action) } else { action.refused.is_none() }).take(3)
+    let any = actions.iter().any(contains);
+    actions.iter().filter(move |action| if any { contains(action) } else { action.refused.is_none() }).take(3)
 }
 
 fn headline(lead: &Finding, colour: bool) -> String {

@@ -1,9 +1,10 @@
 //! What a run leaves behind: findings.ndjson, tickets, the store, the report.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use keytrail_model::{EntryBody, Micros};
+use keytrail_model::{Action, EntryBody, Micros};
 use keytrail_remediate::{Eml, Notifier, Smtp, Ticket};
 use keytrail_store::{CredentialRow, Store, entry};
 
@@ -45,8 +46,12 @@ impl<'a> Written<'a> {
 
     fn findings(&mut self, outcome: &Outcome, path: &Path) -> Result<()> {
         let mut text = String::new();
+        let mut planned: BTreeMap<&str, Vec<&Action>> = BTreeMap::new();
+        for action in &outcome.actions {
+            planned.entry(&action.finding).or_default().push(action);
+        }
         for finding in &outcome.findings {
-            let actions: Vec<_> = outcome.actions.iter().filter(|action| action.finding == finding.id).collect();
+            let actions = planned.remove(finding.id.as_str()).unwrap_or_default();
             text.push_str(&ocsf::finding(finding, &actions).to_string());
             text.push('\n');
         }
@@ -131,6 +136,10 @@ async fn commit(store: &Store, outcome: &Outcome, bodies: Vec<EntryBody>) -> Res
 
 /// The census as rows of the store.
 pub fn credential_rows(outcome: &Outcome) -> Vec<CredentialRow> {
+    let mut findings: BTreeMap<&str, u64> = BTreeMap::new();
+    for credential in outcome.findings.iter().filter_map(|finding| finding.target.credential.as_deref()) {
+        *findings.entry(credential).or_default() += 1;
+    }
     let row = |(id, seen): (&String, &crate::census::Use)| CredentialRow {
         credential: id.clone(),
         kind: seen.kind.clone(),
@@ -142,8 +151,7 @@ pub fn credential_rows(outcome: &Outcome) -> Vec<CredentialRow> {
         first_seen: seen.first.unwrap_or_default(),
         last_seen: seen.last.unwrap_or_default(),
         events: seen.events,
-        findings: outcome.findings.iter().filter(|finding| finding.target.credential.as_ref() == Some(id)).count()
-            as u64,
+        findings: findings.get(id.as_str()).copied().unwrap_or_default(),
     };
     outcome.census.credentials.iter().map(row).collect()
 }

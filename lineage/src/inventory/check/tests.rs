@@ -42,7 +42,7 @@ fn an_unknown_key_names_its_line_and_the_nearest() {
     let found = errors("agents:\n  - id: a\n    principls: [x]\n");
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
-        found[0].starts_with("x.yaml:3: unknown key `principls`, did you mean `principals`?; known here: id,"),
+        found[0].starts_with("x.yaml:3: unknown key `principls`, did you mean `principals`? (known here: id,"),
         "{found:?}"
     );
 }
