@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use keytrail_model::{EventBatch, Example, Finding, Micros, Target, stable_id};
+use keytrail_model::{EventBatch, Example, Finding, Micros, Position, Target, stable_id};
 
 use crate::rule::Rule;
 
@@ -54,10 +54,12 @@ pub(crate) struct Group {
     last: Micros,
     count: u64,
     outcomes: BTreeMap<String, u64>,
-    examples: BTreeMap<(Micros, String), Candidate>,
+    /// By time and event id; the place keeps two copies of one event apart.
+    examples: BTreeMap<Moment, Candidate>,
     guardrails: BTreeSet<String>,
     ips: Distinct,
     resources: Distinct,
+    credentials: Distinct,
 }
 
 impl Default for Group {
@@ -71,6 +73,7 @@ impl Default for Group {
             guardrails: BTreeSet::new(),
             ips: Distinct::default(),
             resources: Distinct::default(),
+            credentials: Distinct::default(),
         }
     }
 }
@@ -92,7 +95,9 @@ impl Group {
         self.guardrails.extend(events.texts("guardrails", row));
         events.text("ip", row).into_iter().for_each(|ip| self.ips.add(ip));
         events.texts("resources", row).iter().for_each(|resource| self.resources.add(resource));
-        let key = (time, events.text("event_id", row).unwrap_or_default().to_owned());
+        events.text("credential", row).into_iter().for_each(|credential| self.credentials.add(credential));
+        let event_id = events.text("event_id", row).unwrap_or_default().to_owned();
+        let key = (time, event_id, events.position(row));
         if self.is_among_first(&key) {
             let summary = rule.summary.fill(events, row);
             let source = events.source.to_string();
@@ -105,8 +110,17 @@ impl Group {
         }
     }
 
-    fn is_among_first(&self, key: &(Micros, String)) -> bool {
+    fn is_among_first(&self, key: &Moment) -> bool {
         self.examples.len() < Finding::EXAMPLES || self.examples.last_key_value().is_some_and(|(last, _)| key < last)
+    }
+
+    /// The first event's credential. One of several is not exact: an action on it could miss the one at fault.
+    fn target(&self, lead: &Candidate) -> Target {
+        let mut target = lead.target.clone();
+        if self.credentials.seen.len() > 1 {
+            target.quality = Some("group".to_owned());
+        }
+        target
     }
 
     /// The finding as it stands now.
@@ -130,7 +144,7 @@ impl Group {
             last_seen: self.last,
             count: self.count,
             outcomes: self.outcomes.clone(),
-            target: lead.target.clone(),
+            target: self.target(lead),
             guardrails: self.guardrails.iter().cloned().collect(),
             examples: self.examples.values().map(|candidate| candidate.example.clone()).collect(),
             ips: self.ips.list(),
@@ -146,6 +160,8 @@ impl Group {
         })
     }
 }
+
+type Moment = (Micros, String, Position);
 
 fn example(events: &EventBatch, row: usize, selected: BTreeMap<String, String>) -> Example {
     let text = |name: &str| events.text(name, row).map(str::to_owned);
@@ -179,6 +195,7 @@ fn target(events: &EventBatch, row: usize) -> Target {
         actor_kind: text("actor_kind"),
         actor_name: text("actor_name"),
         session: text("session"),
+        on_behalf_of: text("on_behalf_of"),
         agent: text("agent"),
         resources: events.texts("resources", row),
         time: events.time(row),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use keytrail_model::{Place, Reject};
 
-use crate::{Chunk, Limits, ReadError, Redactor};
+use crate::{Chunk, Limits, ReadError};
 use cut::Dropped;
 use documents::Documents;
 use input::Input;
@@ -126,7 +126,7 @@ impl Reader {
     /// Looks at the start of the file. False when it is no text that we read.
     fn begin(&mut self) -> bool {
         if let Some(reason) = input::foreign(&self.buffer) {
-            self.reject(Place::default(), reason, &[]);
+            self.reject(Place::default(), reason);
             return false;
         }
         if self.buffer.starts_with(input::UTF8_MARK) {
@@ -143,12 +143,13 @@ impl Reader {
     fn tell_broken(&mut self) {
         let Some(reason) = self.broken.take() else { return };
         let place = Place { byte: self.byte, ..Place::default() };
-        self.reject(place, reason, &[]);
+        self.reject(place, reason);
     }
 
-    fn reject(&mut self, place: Place, reason: String, record: &[u8]) {
+    /// Its bytes are not kept: what cannot be read whole cannot be redacted for certain.
+    fn reject(&mut self, place: Place, reason: String) {
         let position = place.within(&self.origin);
-        self.ready.push_back(Err(Reject { position, reason, record: Redactor::shared().excerpt(record) }));
+        self.ready.push_back(Err(Reject { position, reason, record: String::new() }));
     }
 }
 

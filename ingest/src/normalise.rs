@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::buffer::Buffer;
 use keytrail_model::{EventBatch, FileError, Place, RawPath, Reject};
 use keytrail_sql::Planner;
+use serde::de::IgnoredAny;
 
 use crate::frame::elements_under;
 use crate::source_plan::SourcePlan;
@@ -48,6 +49,8 @@ pub struct Normalised {
 
 /// Envelopes inside envelopes end here.
 const NESTING_MAX: usize = 4;
+/// Shapes of unknown records told apart; the rest are counted together.
+const SHAPES_MAX: usize = 1000;
 /// How much of a reject is kept.
 const REJECT_BYTES: usize = 4096;
 
@@ -124,7 +127,7 @@ impl Normaliser {
             Ok(None) if self.unwrap(work, span, nesting, out) => {}
             Ok(None) => unknown(work, span, out),
             Err(_) if self.pick_apart(work, span, nesting, out) => {}
-            Err(fault) => self.reject(work, span, &fault, out),
+            Err(fault) => reject(work, span, &fault, out),
         }
     }
 
@@ -142,24 +145,29 @@ impl Normaliser {
         }
         if let Some(byte) = broken {
             let reason = "the document is truncated or damaged here; the records before this were read, send the whole file for the rest".to_owned();
-            self.reject(work, span, &Fault { byte, reason }, out);
+            reject(work, span, &Fault { byte, reason }, out);
         }
         true
     }
 
     /// The source whose conditions hold; its row is left filled.
     fn recognise(&mut self, work: &Work, span: &Span) -> Result<Option<usize>, Fault> {
+        let mut first_fault = None;
         let last = self.last_source;
         let order = std::iter::once(last).chain((0..self.sources.len()).filter(move |&index| index != last));
         for index in order {
             let (Some(source), Some(row)) = (self.sources.get(index), self.rows.get_mut(index)) else { continue };
-            scan(&work.bytes, span.range(), &source.fields, &self.limits, row)?;
-            if holds(source, row, &work.bytes) {
-                self.last_source = index;
-                return Ok(Some(index));
+            match scan(&work.bytes, span.range(), &source.fields, &self.limits, row) {
+                Ok(()) if holds(source, row, &work.bytes) => {
+                    self.last_source = index;
+                    return Ok(Some(index));
+                }
+                Ok(()) => {}
+                // A key that stands twice matters only to the source that reads it, so the others are asked first.
+                Err(fault) => drop(first_fault.get_or_insert(fault)),
             }
         }
-        Ok(None)
+        first_fault.map_or(Ok(None), Err)
     }
 
     fn take(&mut self, work: &mut Work, span: &Span, index: usize, out: &mut Normalised) {
@@ -199,7 +207,7 @@ impl Normaliser {
             }
         }
         if let Some(fault) = &first_fault {
-            self.reject(work, span, fault, out);
+            reject(work, span, fault, out);
         }
         first_fault.is_some()
     }
@@ -211,14 +219,8 @@ impl Normaliser {
             None => spans.iter().for_each(|element| self.document(work, element, nesting + 1, out)),
         }
         if let Some(fault) = inside.fault {
-            self.reject(work, span, &fault, out);
+            reject(work, span, &fault, out);
         }
-    }
-
-    fn reject(&self, work: &Work, span: &Span, fault: &Fault, out: &mut Normalised) {
-        let record = work.bytes.get(span.range()).unwrap_or_default();
-        let place = Place { byte: span.place.byte + fault.byte as u64, ..span.place };
-        out.rejects.push(self.kept(&work.origin, place, fault.reason.clone(), record));
     }
 
     fn kept(&self, origin: &str, place: Place, reason: String, record: &[u8]) -> Reject {
@@ -250,6 +252,13 @@ impl Normaliser {
     }
 }
 
+fn reject(work: &Work, span: &Span, fault: &Fault, out: &mut Normalised) {
+    let place = Place { byte: span.place.byte + fault.byte as u64, ..span.place };
+    // Its bytes are not kept: what cannot be read whole cannot be redacted for certain.
+    let (position, reason) = (place.within(&work.origin), fault.reason.clone());
+    out.rejects.push(Reject { position, reason, record: String::new() });
+}
+
 fn holds(source: &SourcePlan, row: &Row, bytes: &[u8]) -> bool {
     let one = |(column, condition): &(usize, Condition)| {
         let slot = row.slot(*column);
@@ -273,11 +282,14 @@ fn numbered(ranges: &[Range<usize>], outer: &Span, same_bytes: bool) -> Vec<Span
 
 fn unknown(work: &Work, span: &Span, out: &mut Normalised) {
     let document = work.bytes.get(span.range()).unwrap_or_default();
-    let shape = match serde_json::from_slice::<serde_json::Value>(document) {
-        Ok(serde_json::Value::Object(keys)) => keys.keys().take(12).cloned().collect::<Vec<_>>().join(", "),
-        Ok(_) => "not an object".to_owned(),
-        Err(_) => "not JSON".to_owned(),
+    #[expect(clippy::zero_sized_map_values, reason = "the keys are wanted, the values are skipped unread")]
+    let keys = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(document);
+    let shape = match keys {
+        Ok(keys) => keys.keys().take(12).map(|key| key.chars().take(40).collect()).collect::<Vec<String>>().join(", "),
+        Err(_) => "not an object".to_owned(),
     };
+    let full = out.unknown.len() >= SHAPES_MAX && !out.unknown.contains_key(&shape);
+    let shape = if full { "(other shapes)".to_owned() } else { shape };
     let seen = out.unknown.entry(shape);
     let first = || Unknown { first: span.place.within(&work.origin).to_string(), count: 0 };
     seen.or_insert_with(first).count += 1;

@@ -162,6 +162,11 @@ impl Config {
         for path in paths {
             *path = folder.join(&*path);
         }
+        if let Some(smtp) = &mut self.tickets.smtp {
+            for path in smtp.password_file.iter_mut().chain(&mut smtp.ca_file) {
+                *path = folder.join(&*path);
+            }
+        }
     }
 
     #[must_use]

@@ -45,7 +45,7 @@ impl<'a> From<&'a Target> for Subject<'a> {
             actor_name: target.actor_name.as_deref(),
             account: target.account.as_deref(),
             agent: target.agent.as_deref(),
-            on_behalf_of: None,
+            on_behalf_of: target.on_behalf_of.as_deref(),
             time: target.time,
         }
     }

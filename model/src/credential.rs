@@ -28,6 +28,8 @@ pub struct Target {
     pub actor_name: Option<String>,
     /// Session id or session ARN, where the credential is a session's.
     pub session: Option<String>,
+    /// The human that the caller acted for, where the record says.
+    pub on_behalf_of: Option<String>,
     /// Inventory id of the agent that used it.
     pub agent: Option<String>,
     /// Resources of the example event, for actions that need one (a deploy key's repository).

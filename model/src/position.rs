@@ -33,12 +33,13 @@ impl fmt::Display for Position {
     }
 }
 
-/// A record that could not be read, kept so that it can be looked at and replayed.
+/// A record that could not be read, and where it stands, so that it can be looked at and read again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reject {
     pub position: Position,
     /// One lower-case sentence: what is wrong and what to do about it.
     pub reason: String,
-    /// The record's bytes after redaction, cut to a bounded length.
+    /// The record after redaction, cut to a bounded length; empty when it could not be read whole and so not be redacted
+    /// for certain. The position says where it stands.
     pub record: String,
 }

@@ -37,7 +37,11 @@ pub fn tickets(findings: &[Finding], actions: &[Action], fallback: &Owner) -> Ve
             groups.entry(key).or_insert_with(|| (owner.clone(), Vec::new())).1.push(finding);
         }
     }
-    let all = groups.into_iter().map(|(key, (owner, group))| ticket(key, owner, group, actions, fallback));
+    let mut of_finding = ByFinding::new();
+    for action in actions {
+        of_finding.entry(&action.finding).or_default().push(action);
+    }
+    let all = groups.into_iter().map(|(key, (owner, group))| ticket(key, owner, group, &of_finding, fallback));
     all.flatten().collect()
 }
 
@@ -48,7 +52,13 @@ fn owners<'a>(ownership: Option<&'a Ownership>, fallback: &'a Owner) -> &'a [Own
         .unwrap_or(std::slice::from_ref(fallback))
 }
 
-fn ticket(key: String, to: Owner, mut group: Vec<&Finding>, actions: &[Action], fallback: &Owner) -> Option<Ticket> {
+fn ticket(
+    key: String,
+    to: Owner,
+    mut group: Vec<&Finding>,
+    actions: &ByFinding<'_>,
+    fallback: &Owner,
+) -> Option<Ticket> {
     group.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.first_seen, &finding.id));
     group.dedup_by_key(|finding| &finding.id);
     let lead = *group.first()?;
@@ -65,11 +75,13 @@ fn ticket(key: String, to: Owner, mut group: Vec<&Finding>, actions: &[Action], 
     })
 }
 
+type ByFinding<'a> = BTreeMap<&'a str, Vec<&'a Action>>;
+
 /// The actions of these findings, those that would call the same only once.
-fn planned<'a>(group: &[&Finding], actions: &'a [Action]) -> Vec<&'a Action> {
+fn planned<'a>(group: &[&Finding], actions: &ByFinding<'a>) -> Vec<&'a Action> {
     let mut chosen: Vec<&Action> = Vec::new();
     for finding in group {
-        for action in actions.iter().filter(|action| action.finding == finding.id) {
+        for &action in actions.get(finding.id.as_str()).into_iter().flatten() {
             let same = |other: &&Action| {
                 (&other.remediator, &other.calls, &other.refused)
                     == (&action.remediator, &action.calls, &action.refused)

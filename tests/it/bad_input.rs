@@ -136,7 +136,7 @@ fn digests_and_unknown_files_are_counted_and_named() {
     folder.write("logs/other.jsonl", "{\"who\":\"x\",\"what\":\"y\"}\n{\"who\":\"x\",\"what\":\"z\"}\n");
     let ran = scan(&folder, "logs").ok().says(&[
         "1 records left aside: a digest file",
-        "2 records of no known log source, first at logs/other.jsonl:1 (keys: who, what)",
+        "2 records of no known log source, first at logs/other.jsonl:1 (keys: what, who)",
         "2 files in folders passed by",
         "logs/notes.docx",
     ]);

@@ -79,7 +79,7 @@ impl Reader {
     fn line_span(&mut self, bytes: &[u8], line: Range<usize>, place: Place, spans: &mut Vec<Span>) {
         let text = bytes.get(line.clone()).unwrap_or_default();
         if let Some(reason) = self.too_long("line", text, text.len()) {
-            self.reject(place, reason, text);
+            self.reject(place, reason);
             return;
         }
         let Some(parts) = elements(text) else {
@@ -133,7 +133,7 @@ impl Reader {
         }
         self.lines += 1;
         let reason = self.too_long("line", &line.head, line.length).unwrap_or_default();
-        self.reject(line.place, reason, &line.head);
+        self.reject(line.place, reason);
         true
     }
 }

@@ -37,7 +37,7 @@ impl Reader {
         let place = Place { line: None, record: Some(self.documents), byte: byte + range.start as u64 };
         let text = bytes.get(range.clone()).unwrap_or_default();
         if let Some(reason) = self.too_long("document", text, text.len()) {
-            self.reject(place, reason, text);
+            self.reject(place, reason);
             return None;
         }
         Some(Span { start: range.start, end: range.end, place })
@@ -54,8 +54,8 @@ impl Reader {
             "document is longer than the limit of {max} bytes, the rest of the file is not read; raise \
              `document_bytes_max` or split the file into one record a line"
         );
-        let (bytes, _) = self.take(self.buffer.len());
-        self.reject(place, reason, bytes.get(..2048).unwrap_or(&bytes));
+        self.take(self.buffer.len());
+        self.reject(place, reason);
         self.done = true;
     }
 }
