@@ -59,7 +59,8 @@ pub(crate) struct Group {
     guardrails: BTreeSet<String>,
     ips: Distinct,
     resources: Distinct,
-    credentials: Distinct,
+    /// What a containment would act on.
+    acted_on: Distinct,
 }
 
 impl Default for Group {
@@ -73,7 +74,7 @@ impl Default for Group {
             guardrails: BTreeSet::new(),
             ips: Distinct::default(),
             resources: Distinct::default(),
-            credentials: Distinct::default(),
+            acted_on: Distinct::default(),
         }
     }
 }
@@ -95,7 +96,7 @@ impl Group {
         self.guardrails.extend(events.texts("guardrails", row));
         events.text("ip", row).into_iter().for_each(|ip| self.ips.add(ip));
         events.texts("resources", row).iter().for_each(|resource| self.resources.add(resource));
-        events.text("credential", row).into_iter().for_each(|credential| self.credentials.add(credential));
+        acted_on(events, row).into_iter().for_each(|one| self.acted_on.add(one));
         let event_id = events.text("event_id", row).unwrap_or_default().to_owned();
         let key = (time, event_id, events.position(row));
         if self.is_among_first(&key) {
@@ -114,10 +115,10 @@ impl Group {
         self.examples.len() < Finding::EXAMPLES || self.examples.last_key_value().is_some_and(|(last, _)| key < last)
     }
 
-    /// The first event's credential. One of several is not exact: an action on it could miss the one at fault.
+    /// The first event's credential or session. One of several is not exact: an action could miss the one at fault.
     fn target(&self, lead: &Candidate) -> Target {
         let mut target = lead.target.clone();
-        if self.credentials.seen.len() > 1 {
+        if self.acted_on.seen.len() > 1 {
             target.quality = Some("group".to_owned());
         }
         target
@@ -158,6 +159,15 @@ impl Group {
             false_positives: rule.false_positives.clone(),
             references: rule.references.clone(),
         })
+    }
+}
+
+/// A session's keys change while it lasts, and it is the session that is contained; of other credentials it is the key.
+fn acted_on(events: &EventBatch, row: usize) -> Option<&str> {
+    let credential = events.text("credential", row);
+    match events.text("credential_lifetime", row) {
+        Some("ephemeral") => events.text("session", row).or(credential),
+        _ => credential,
     }
 }
 
