@@ -1,4 +1,4 @@
-//! A rule planned against one log source's columns.
+//! A rule planned against one log source: what it asks of the events, as filters and as the feeds behind them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use datafusion::physical_plan::PhysicalExpr;
 use keytrail_model::{FileError, RawPath, schema};
 use keytrail_sql::{Expression, Name, Planner, SqlError};
 
+use crate::filter::Filter;
 use crate::rule::{Body, Rule};
 use crate::sigma;
 
@@ -21,11 +22,14 @@ pub struct SourceFields<'a> {
 
 /// What a rule asks for, before any schema is known.
 pub(crate) struct Wanted {
-    filter: Filter,
-    pub(crate) names: BTreeSet<Name>,
+    predicate: Predicate,
+    /// What the predicate reads: every event needs it.
+    pub(crate) filter_names: BTreeSet<Name>,
+    /// What else the rule reads of the events that it matched.
+    pub(crate) shown_names: BTreeSet<Name>,
 }
 
-enum Filter {
+enum Predicate {
     All,
     Sql(Expression),
     Logical(Expr),
@@ -33,24 +37,30 @@ enum Filter {
 
 /// A rule ready to run over batches of one source.
 pub(crate) struct Compiled {
-    pub(crate) filter: Option<Arc<dyn PhysicalExpr>>,
+    pub(crate) filter: Filter,
     pub(crate) select: Vec<(String, Arc<dyn PhysicalExpr>)>,
 }
 
-/// The names that a rule reads, event columns for grouping and summary included.
+/// The names that a rule reads.
 pub(crate) fn wanted(rule: &Rule) -> Result<Wanted, FileError> {
-    let (filter, mut names) = match &rule.body {
+    let (predicate, filter_names) = match &rule.body {
         Body::Sql(select) => match &select.filter {
-            Some(filter) => (Filter::Sql(filter.clone()), filter.names.clone()),
-            None => (Filter::All, BTreeSet::new()),
+            Some(filter) => (Predicate::Sql(filter.clone()), filter.names.clone()),
+            None => (Predicate::All, BTreeSet::new()),
         },
         Body::Sigma(detections) => {
             let (expr, names) = sigma::expression(detections).map_err(|reason| at(rule, reason))?;
-            (Filter::Logical(expr), names)
+            (Predicate::Logical(expr), names)
         }
     };
-    names.extend(selected(rule).flat_map(|(_, expression)| expression.names.iter().cloned()));
-    Ok(Wanted { filter, names })
+    let shown_names = selected(rule).flat_map(|(_, expression)| expression.names.iter().cloned()).collect();
+    Ok(Wanted { predicate, filter_names, shown_names })
+}
+
+impl Wanted {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.filter_names.iter().chain(&self.shown_names)
+    }
 }
 
 /// The evidence columns of a rule, from `select:` or from its SELECT.
@@ -64,7 +74,7 @@ fn selected(rule: &Rule) -> impl Iterator<Item = &(String, Expression)> {
 
 /// Refuses names that the source cannot have.
 pub(crate) fn check_names(rule: &Rule, wanted: &Wanted, source: &SourceFields<'_>) -> Result<(), FileError> {
-    for name in &wanted.names {
+    for name in wanted.names() {
         let Name::Raw(path) = name else { continue };
         if let Err(hint) = (source.knows)(path) {
             let source = source.name;
@@ -81,16 +91,20 @@ pub(crate) fn compile(
     planner: &Planner,
 ) -> Result<Compiled, FileError> {
     let fail = |error: SqlError| at(rule, error.to_string());
-    let filter = match &wanted.filter {
-        Filter::All => None,
-        Filter::Sql(expression) => Some(planner.plan(expression, batch, &DataType::Boolean).map_err(fail)?),
-        Filter::Logical(expr) => Some(planner.plan_logical(expr.clone(), batch).map_err(fail)?),
+    let filter = match &wanted.predicate {
+        Predicate::All => Ok(Filter::all()),
+        Predicate::Sql(expression) => {
+            planner.predicate(expression, batch).and_then(|expr| Filter::new(&expr, batch, planner))
+        }
+        Predicate::Logical(expr) => {
+            planner.logical_predicate(expr.clone(), batch).and_then(|expr| Filter::new(&expr, batch, planner))
+        }
     };
     let mut select = Vec::new();
     for (name, expression) in selected(rule) {
         select.push((name.clone(), plan_shown(expression, batch, planner).map_err(fail)?));
     }
-    Ok(Compiled { filter, select })
+    Ok(Compiled { filter: filter.map_err(fail)?, select })
 }
 
 /// Evidence is shown as text; a list is shown joined.

@@ -167,7 +167,7 @@ fn signature() -> Signature {
 
 /// The values of one detection item.
 #[derive(Debug)]
-struct Tests {
+pub(crate) struct Tests {
     tests: Vec<Test>,
     /// `|all`: each value must match something; otherwise one is enough.
     all: bool,
@@ -176,18 +176,53 @@ struct Tests {
 }
 
 impl Tests {
-    fn hold<'a>(&self, values: impl Iterator<Item = &'a str> + Clone) -> bool {
+    pub(crate) fn hold<'a>(&self, values: impl Iterator<Item = &'a str> + Clone) -> bool {
         let one = |test: &Test| match test {
             Test::Null => values.clone().next().is_none(),
             test => values.clone().any(|value| test.holds(value)),
         };
         if self.all { self.tests.iter().all(one) } else { self.tests.iter().any(one) }
     }
+
+    /// Whether one of the tests holds for a value: what must be so of some value before the item can hold.
+    pub(crate) fn hold_one(&self, value: &str) -> bool {
+        self.tests.iter().any(|test| test.holds(value))
+    }
+
+    /// Whether the item can hold where the field is absent.
+    pub(crate) fn holds_without_value(&self) -> bool {
+        let null = |test: &Test| matches!(test, Test::Null);
+        if self.all { self.tests.iter().all(null) } else { self.tests.iter().any(null) || self.tests.is_empty() }
+    }
+
+    pub(crate) fn wants_all(&self) -> bool {
+        self.all
+    }
+
+    /// Whether two items read the same, and so are the same.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+
+    /// The texts in lower case, when every test is an equality without regard to case and one is enough.
+    pub(crate) fn equalities(&self) -> Option<Vec<&str>> {
+        if self.all || self.tests.is_empty() {
+            return None;
+        }
+        self.tests.iter().map(plain_equality).collect()
+    }
+}
+
+fn plain_equality(test: &Test) -> Option<&str> {
+    match test {
+        Test::Equals { text, cased: false } => Some(text),
+        _ => None,
+    }
 }
 
 #[derive(Clone, Debug)]
-struct Matches {
-    tests: Arc<Tests>,
+pub(crate) struct Matches {
+    pub(crate) tests: Arc<Tests>,
     signature: Signature,
 }
 

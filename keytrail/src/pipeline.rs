@@ -134,7 +134,7 @@ impl Pipeline {
     }
 
     fn detect(&mut self, inputs: &[Input], bar: &ProgressBar, keep: &mut dyn FnMut(EventBatch)) -> Result<Outcome> {
-        let needed = Needed { columns: None, paths: self.detector.paths().clone() };
+        let needed = Needed { columns: None, paths: self.detector.plan().paths().clone() };
         let mut normaliser = self.normaliser(&needed)?;
         let mut outcome = Outcome::default();
         let (enricher, detector) = (&mut self.enricher, &mut self.detector);
@@ -155,7 +155,7 @@ impl Pipeline {
     fn conclude(&mut self, outcome: &mut Outcome) {
         let protected: Vec<String> = self.enricher.inventory().protected().map(str::to_owned).collect();
         outcome.findings = self.detector.findings();
-        outcome.rule_failures.clone_from(self.detector.failures());
+        outcome.rule_failures.clone_from(self.detector.state().failures());
         for finding in &mut outcome.findings {
             finding.ownership = Some(self.enricher.ownership(&finding.target, None));
             finding.lineage = self.enricher.lineage(finding);
@@ -229,7 +229,7 @@ pub fn inputs(paths: &[String]) -> Result<(Vec<Input>, Vec<PathBuf>)> {
 
 /// A rule that names a playbook which does not exist is refused, with the nearest known one.
 fn check_playbooks(detector: &Detector, playbooks: &Playbooks) -> Result<()> {
-    let unknown = detector.rules().iter().filter_map(|rule| {
+    let unknown = detector.plan().rules().iter().filter_map(|rule| {
         let id = rule.playbook.as_deref().filter(|id| playbooks.get(id).is_none())?;
         let hint = keytrail_model::did_you_mean(id, playbooks.ids());
         Some(FileError::new(&rule.file, rule.line, format!("no playbook is called `{id}`{hint}")))

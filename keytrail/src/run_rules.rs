@@ -34,7 +34,7 @@ impl Bench {
     /// Runs all tests of a rule.
     pub fn run(&self, rule: &Rule) -> Result<Vec<Verdict>> {
         let mut detector = plan(vec![rule.clone()], &self.mappings).map_err(crate::failure::Failure::rules)?;
-        let needed = Needed { columns: None, paths: detector.paths().clone() };
+        let needed = Needed { columns: None, paths: detector.plan().paths().clone() };
         let mut normaliser =
             Normaliser::new(&self.mappings, &needed, Limits::default()).map_err(crate::failure::config)?;
         let mut verdicts = Vec::new();
@@ -61,7 +61,7 @@ impl Bench {
         for batch in found.batches {
             detector.evaluate(&enricher.enrich(batch)?);
         }
-        if let Some(failure) = detector.failures().first() {
+        if let Some(failure) = detector.state().failures().first() {
             return Err(anyhow!("the rule fails while running: {}", failure.reason));
         }
         expect(test.findings, detector)
