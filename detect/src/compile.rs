@@ -48,6 +48,7 @@ pub(crate) fn wanted(rule: &Rule) -> Result<Wanted, FileError> {
             let (expr, names) = sigma::expression(detections).map_err(|reason| at(rule, reason))?;
             (Filter::Logical(expr), names)
         }
+        Body::Steps => return Err(at(rule, "rules with `steps` are not evaluated yet".to_owned())),
     };
     names.extend(selected(rule).flat_map(|(_, expression)| expression.names.iter().cloned()));
     Ok(Wanted { filter, names })
@@ -57,7 +58,7 @@ pub(crate) fn wanted(rule: &Rule) -> Result<Wanted, FileError> {
 fn selected(rule: &Rule) -> impl Iterator<Item = &(String, Expression)> {
     let of_sql = match &rule.body {
         Body::Sql(select) => select.columns.as_slice(),
-        Body::Sigma(_) => &[],
+        Body::Sigma(_) | Body::Steps => &[],
     };
     of_sql.iter().chain(&rule.select)
 }

@@ -4,13 +4,18 @@
 
 mod compile;
 mod detector;
+mod duration;
 mod group;
 mod matcher;
 mod rule;
 mod sigma;
 mod sigma_file;
 mod template;
+mod window;
 
 pub use compile::SourceFields;
 pub use detector::{Detector, RuleFailure};
-pub use rule::{Body, Rule, RuleTest, Sources, Status};
+pub use rule::{Body, Rule, RuleTest, Sources, State, Status};
+pub use window::{
+    Column, Combination, Comparison, Condition, Entry, Kind, Lane, Match, Measure, Seen, Step, Value, Window, network,
+};
