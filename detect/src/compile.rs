@@ -1,4 +1,4 @@
-//! A rule planned against one log source: what it asks of the events, as filters and as the feeds behind them.
+//! What a rule, or one of its steps, asks of one log source, planned: a filter, and what is done with the rows behind it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use keytrail_model::{FileError, RawPath, schema};
 use keytrail_sql::{Expression, Name, Planner, SqlError};
 
 use crate::filter::Filter;
-use crate::rule::{Body, Rule};
+use crate::rule::{Body, Rule, Sources};
 use crate::sigma;
+use crate::window::Step;
 
 /// A log source as rules see it.
 pub struct SourceFields<'a> {
@@ -20,13 +21,76 @@ pub struct SourceFields<'a> {
     pub knows: &'a dyn Fn(&RawPath) -> Result<(), String>,
 }
 
-/// What a rule asks for, before any schema is known.
+/// A rule, or one step of it: what has a predicate of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    /// The rule's place in the list.
+    pub(crate) index: usize,
+    pub(crate) rule: &'a Rule,
+    pub(crate) number: u16,
+    step: Option<&'a Step>,
+}
+
+impl<'a> Part<'a> {
+    /// The parts of a rule that read events.
+    pub(crate) fn all(index: usize, rule: &'a Rule) -> Vec<Self> {
+        match &rule.body {
+            Body::Sql(_) | Body::Sigma(_) => vec![Self { index, rule, number: 0, step: None }],
+            Body::Steps => {
+                let steps = (0u16..).zip(&rule.steps);
+                steps.map(|(number, step)| Self { index, rule, number, step: Some(step) }).collect()
+            }
+        }
+    }
+
+    pub(crate) fn reads(&self, source: &str) -> bool {
+        match self.step.and_then(|step| step.sources.as_ref()) {
+            Some(sources) => sources.iter().any(|name| name == source),
+            None => self.rule.sources.include(source),
+        }
+    }
+
+    /// The log sources that it names.
+    pub(crate) fn named_sources(&self) -> &'a [String] {
+        match (self.step.and_then(|step| step.sources.as_ref()), &self.rule.sources) {
+            (Some(sources), _) | (None, Sources::Named(sources)) => sources,
+            (None, Sources::Any) => &[],
+        }
+    }
+
+    /// The event columns of the group's key.
+    pub(crate) fn keys(&self) -> &'a [String] {
+        self.step.map_or(&self.rule.group_by, |step| &step.by)
+    }
+
+    /// The evidence columns, from `select:` or from the rule's SELECT.
+    fn selected(&self) -> impl Iterator<Item = &'a (String, Expression)> {
+        let of_sql = match &self.rule.body {
+            Body::Sql(select) => select.columns.as_slice(),
+            Body::Sigma(_) | Body::Steps => &[],
+        };
+        of_sql.iter().chain(&self.rule.select)
+    }
+
+    /// What the window looks at.
+    fn values(&self) -> impl Iterator<Item = (&'a Expression, bool)> {
+        let of = self.rule.window.iter().flat_map(|window| &window.of);
+        of.map(|column| (&column.expression, column.network))
+    }
+
+    pub(crate) fn error(&self, message: impl Into<String>) -> FileError {
+        let line = self.step.map_or(self.rule.line, |step| Some(step.line));
+        FileError::new(&self.rule.file, line, message)
+    }
+}
+
+/// What a part asks for, before any schema is known.
 pub(crate) struct Wanted {
     predicate: Predicate,
     /// What the predicate reads: every event needs it.
     pub(crate) filter_names: BTreeSet<Name>,
     /// What else the rule reads of the events that it matched.
-    pub(crate) shown_names: BTreeSet<Name>,
+    shown_names: BTreeSet<Name>,
 }
 
 enum Predicate {
@@ -35,76 +99,82 @@ enum Predicate {
     Logical(Expr),
 }
 
-/// A rule ready to run over batches of one source.
+/// A part ready to run over batches of one source.
 pub(crate) struct Compiled {
     pub(crate) filter: Filter,
     pub(crate) select: Vec<(String, Arc<dyn PhysicalExpr>)>,
+    /// The window's values, and whether of an address only the network counts.
+    pub(crate) values: Vec<(Arc<dyn PhysicalExpr>, bool)>,
 }
 
-/// The names that a rule reads.
-pub(crate) fn wanted(rule: &Rule) -> Result<Wanted, FileError> {
-    let (predicate, filter_names) = match &rule.body {
-        Body::Sql(select) => match &select.filter {
-            Some(filter) => (Predicate::Sql(filter.clone()), filter.names.clone()),
-            None => (Predicate::All, BTreeSet::new()),
-        },
-        Body::Sigma(detections) => {
-            let (expr, names) = sigma::expression(detections).map_err(|reason| at(rule, reason))?;
-            (Predicate::Logical(expr), names)
-        }
-    };
-    let shown_names = selected(rule).flat_map(|(_, expression)| expression.names.iter().cloned()).collect();
+/// The names that a part reads.
+pub(crate) fn wanted(part: &Part<'_>) -> Result<Wanted, FileError> {
+    let (predicate, filter_names) = predicate(part)?;
+    let shown = part.selected().map(|(_, expression)| expression).chain(part.values().map(|(of, _)| of));
+    let shown_names = shown.flat_map(|expression| expression.names.iter().cloned()).collect();
     Ok(Wanted { predicate, filter_names, shown_names })
+}
+
+fn predicate(part: &Part<'_>) -> Result<(Predicate, BTreeSet<Name>), FileError> {
+    let filter = match (&part.rule.body, part.step) {
+        (Body::Steps, Some(step)) => Some(&step.filter),
+        (Body::Sql(select), _) => select.filter.as_ref(),
+        (Body::Sigma(detections), _) => {
+            let (expr, names) = sigma::expression(detections).map_err(|reason| part.error(reason))?;
+            return Ok((Predicate::Logical(expr), names));
+        }
+        (Body::Steps, None) => None,
+    };
+    Ok(filter.map_or_else(
+        || (Predicate::All, BTreeSet::new()),
+        |filter| (Predicate::Sql(filter.clone()), filter.names.clone()),
+    ))
 }
 
 impl Wanted {
     pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
         self.filter_names.iter().chain(&self.shown_names)
     }
-}
 
-/// The evidence columns of a rule, from `select:` or from its SELECT.
-fn selected(rule: &Rule) -> impl Iterator<Item = &(String, Expression)> {
-    let of_sql = match &rule.body {
-        Body::Sql(select) => select.columns.as_slice(),
-        Body::Sigma(_) => &[],
-    };
-    of_sql.iter().chain(&rule.select)
-}
-
-/// Refuses names that the source cannot have.
-pub(crate) fn check_names(rule: &Rule, wanted: &Wanted, source: &SourceFields<'_>) -> Result<(), FileError> {
-    for name in wanted.names() {
-        let Name::Raw(path) = name else { continue };
-        if let Err(hint) = (source.knows)(path) {
-            let source = source.name;
-            return Err(at(rule, format!("`{path}` is neither an event column nor a field of {source}{hint}")));
+    /// Refuses names that the source cannot have.
+    pub(crate) fn check(self, part: &Part<'_>, source: &SourceFields<'_>) -> Result<Self, FileError> {
+        for name in self.names() {
+            let Name::Raw(path) = name else { continue };
+            if let Err(hint) = (source.knows)(path) {
+                let source = source.name;
+                return Err(part.error(format!("`{path}` is neither an event column nor a field of {source}{hint}")));
+            }
         }
+        Ok(self)
     }
-    Ok(())
-}
 
-pub(crate) fn compile(
-    rule: &Rule,
-    wanted: &Wanted,
-    batch: &SchemaRef,
-    planner: &Planner,
-) -> Result<Compiled, FileError> {
-    let fail = |error: SqlError| at(rule, error.to_string());
-    let filter = match &wanted.predicate {
-        Predicate::All => Ok(Filter::all()),
-        Predicate::Sql(expression) => {
-            planner.predicate(expression, batch).and_then(|expr| Filter::new(&expr, batch, planner))
+    pub(crate) fn compile(
+        &self,
+        part: &Part<'_>,
+        batch: &SchemaRef,
+        planner: &Planner,
+    ) -> Result<Compiled, FileError> {
+        let fail = |error: SqlError| part.error(error.to_string());
+        let filter = self.filter(batch, planner).map_err(fail)?;
+        let mut select = Vec::new();
+        for (name, expression) in part.selected() {
+            select.push((name.clone(), plan_shown(expression, batch, planner).map_err(fail)?));
         }
-        Predicate::Logical(expr) => {
-            planner.logical_predicate(expr.clone(), batch).and_then(|expr| Filter::new(&expr, batch, planner))
+        let mut values = Vec::new();
+        for (expression, network) in part.values() {
+            values.push((plan_shown(expression, batch, planner).map_err(fail)?, network));
         }
-    };
-    let mut select = Vec::new();
-    for (name, expression) in selected(rule) {
-        select.push((name.clone(), plan_shown(expression, batch, planner).map_err(fail)?));
+        Ok(Compiled { filter, select, values })
     }
-    Ok(Compiled { filter: filter.map_err(fail)?, select })
+
+    fn filter(&self, batch: &SchemaRef, planner: &Planner) -> Result<Filter, SqlError> {
+        let expr = match &self.predicate {
+            Predicate::All => return Ok(Filter::all()),
+            Predicate::Sql(expression) => planner.predicate(expression, batch)?,
+            Predicate::Logical(expr) => planner.logical_predicate(expr.clone(), batch)?,
+        };
+        Filter::new(&expr, batch, planner)
+    }
 }
 
 /// Evidence is shown as text; a list is shown joined.
@@ -117,8 +187,4 @@ fn plan_shown(
         SqlError::Type { .. } => planner.plan(expression, batch, &schema::Kind::Texts.arrow()),
         other => Err(other),
     })
-}
-
-fn at(rule: &Rule, message: String) -> FileError {
-    FileError::new(&rule.file, rule.line, message)
 }

@@ -1,20 +1,20 @@
-//! Plan, matcher and state together, for one worker: evaluates batches and gives the findings.
+//! Plan, index and progress together, for one worker: evaluates batches and gives the findings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use keytrail_model::{EventBatch, FileError, Finding};
+use keytrail_model::{EventBatch, FileError, Finding, Micros};
 
 use crate::compile::SourceFields;
 use crate::index::Lookup;
 use crate::matches::Matches;
 use crate::plan::Plan;
 use crate::rule::Rule;
-use crate::state::State;
+use crate::progress::Progress;
 
 pub struct Detector {
     plan: Arc<Plan>,
-    state: State,
+    progress: Progress,
     /// By log source.
     lookups: BTreeMap<Arc<str>, Lookup>,
 }
@@ -25,10 +25,10 @@ impl Detector {
         Plan::new(rules, sources).map(|plan| Self::over(Arc::new(plan)))
     }
 
-    /// One more worker over the same plan, with a state of its own.
+    /// One more worker over the same plan, with a progress of its own.
     #[must_use]
     pub fn over(plan: Arc<Plan>) -> Self {
-        Self { plan, state: State::default(), lookups: BTreeMap::new() }
+        Self { plan, progress: Progress::default(), lookups: BTreeMap::new() }
     }
 
     #[must_use]
@@ -50,7 +50,7 @@ impl Detector {
 
     /// Counts matches; `events` holds the rows that they speak of, with all columns.
     pub fn take(&mut self, matches: &Matches, events: &EventBatch) {
-        self.state.take(&self.plan, matches, events);
+        self.progress.take(&self.plan, matches, events);
     }
 
     /// Evaluates a batch that has all its columns.
@@ -62,20 +62,25 @@ impl Detector {
     /// The findings so far, worst first, then by time and id.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        self.state.findings(&self.plan)
+        self.progress.findings(&self.plan)
     }
 
     #[must_use]
-    pub fn state(&self) -> &State {
-        &self.state
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
-    pub fn state_mut(&mut self) -> &mut State {
-        &mut self.state
+    pub fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    /// Settles what no event at or after the watermark can change; `Micros(i64::MAX)` ends everything.
+    pub fn settle(&mut self, watermark: Micros) {
+        self.progress.settle(&self.plan, watermark);
     }
 
     /// Forgets the matches, keeps the plans.
     pub fn clear(&mut self) {
-        self.state = State::default();
+        self.progress = Progress::default();
     }
 }

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringViewArray};
-use hashbrown::hash_map::RawEntryMut;
 
 use crate::predicate::{Ask, Atom, Census, Predicate};
 use crate::sigma::Tests;
@@ -38,7 +37,7 @@ pub(crate) struct Index {
 /// What was learnt of a column's values. One for each worker; what is in it never changes an answer.
 #[derive(Debug, Default)]
 struct Memo {
-    meaning: hashbrown::HashMap<Box<str>, u32>,
+    meaning: HashMap<Box<str>, u32>,
     /// Set 0 is empty: most values concern no rule.
     sets: Vec<Arc<[u32]>>,
     numbers: HashMap<Arc<[u32]>, u32>,
@@ -177,20 +176,23 @@ impl Memo {
             *self = Self { sets: vec![Arc::from([])], ..Self::default() };
             self.numbers.insert(Arc::from([]), 0);
         }
-        let number = match self.meaning.raw_entry_mut().from_key(value) {
-            RawEntryMut::Occupied(known) => *known.get(),
-            RawEntryMut::Vacant(place) => {
-                let set: Arc<[u32]> = column.concerned(value).into();
-                let next = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
-                let number = *self.numbers.entry(Arc::clone(&set)).or_insert(next);
-                if number == next {
-                    self.sets.push(set);
-                }
-                place.insert(value.into(), number);
-                number
-            }
+        let number = match self.meaning.get(value) {
+            Some(known) => *known,
+            None => self.learn(column, value),
         };
         #[expect(clippy::indexing_slicing, reason = "numbers are handed out with their sets")]
         &self.sets[number as usize]
+    }
+
+    #[cold]
+    fn learn(&mut self, column: &Column, value: &str) -> u32 {
+        let set: Arc<[u32]> = column.concerned(value).into();
+        let next = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
+        let number = *self.numbers.entry(Arc::clone(&set)).or_insert(next);
+        if number == next {
+            self.sets.push(set);
+        }
+        self.meaning.insert(value.into(), number);
+        number
     }
 }

@@ -4,6 +4,7 @@
 
 mod compile;
 mod detector;
+mod duration;
 mod filter;
 mod group;
 mod index;
@@ -11,17 +12,24 @@ mod matcher;
 mod matches;
 mod plan;
 mod predicate;
+mod progress;
 mod rule;
+mod saved;
 mod seen;
 mod shared;
 mod sigma;
 mod sigma_file;
-mod state;
 mod template;
+mod values;
+mod window;
 
 pub use compile::SourceFields;
 pub use detector::Detector;
 pub use matches::Matches;
 pub use plan::Plan;
-pub use rule::{Body, Rule, RuleTest, Sources, Status};
-pub use state::{RuleFailure, State};
+pub use progress::{Progress, RuleFailure};
+pub use rule::{Body, Rule, RuleTest, Sources, State, Status};
+pub use saved::{NewerState, Saved};
+pub use window::{
+    Column, Combination, Comparison, Condition, Entry, Kind, Lane, Match, Measure, Step, Value, Window, network,
+};

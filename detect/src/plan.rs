@@ -9,17 +9,21 @@ use datafusion::physical_plan::PhysicalExpr;
 use keytrail_model::{EventBatch, FileError, RawPath, schema};
 use keytrail_sql::{Name, Planner, schema_of};
 
-use crate::compile::{Compiled, SourceFields, check_names, compile, wanted};
+use crate::compile::{Compiled, Part, SourceFields, wanted};
 use crate::filter::Filter;
 use crate::index::{Index, Lookup};
 use crate::matches::Matches;
-use crate::rule::{Rule, Sources};
+use crate::rule::Rule;
+use crate::window::Window;
 
 /// Where the rows of a filter go.
 pub(crate) struct Feed {
     pub(crate) rule: usize,
+    pub(crate) step: u16,
     pub(crate) keys: Vec<String>,
     pub(crate) select: Vec<(String, Arc<dyn PhysicalExpr>)>,
+    /// What the rule's window looks at, and whether of an address only the network counts.
+    pub(crate) values: Vec<(Arc<dyn PhysicalExpr>, bool)>,
 }
 
 /// The rules of one log source.
@@ -42,7 +46,7 @@ impl Plan {
     /// Plans every rule for every log source that it reads. All errors, not only the first.
     pub fn new(rules: Vec<Rule>, sources: &[SourceFields<'_>]) -> Result<Self, Vec<FileError>> {
         let mut errors = duplicates(&rules);
-        errors.extend(rules.iter().flat_map(|rule| unknown_sources(rule, sources)));
+        errors.extend(parts(&rules).flat_map(|part| unknown_sources(&part, sources)));
         let mut plan =
             Self { rules, sources: HashMap::new(), paths: BTreeMap::new(), columns: BTreeSet::new() };
         let planner = Planner::new();
@@ -73,25 +77,35 @@ impl Plan {
         &self.rules
     }
 
+    /// A rule and its window, where it has one.
+    pub(crate) fn window(&self, rule: usize) -> Option<(&Rule, &Window)> {
+        let rule = self.rules.get(rule)?;
+        rule.window.as_ref().map(|window| (rule, window))
+    }
+
+    pub(crate) fn position(&self, id: &str) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.id == id)
+    }
+
     pub(crate) fn source(&self, name: &str) -> Option<&SourcePlan> {
         self.sources.get(name)
     }
 
     fn add(&mut self, source: &SourceFields<'_>, planner: &Planner, errors: &mut Vec<FileError>) {
         let mut asked = Vec::new();
-        for (index, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.sources.include(source.name)) {
-            match wanted(rule).and_then(|wanted| check_names(rule, &wanted, source).map(|()| wanted)) {
-                Ok(wanted) => asked.push((index, rule, wanted)),
+        for part in parts(&self.rules).filter(|part| part.reads(source.name)) {
+            match wanted(&part).and_then(|wanted| wanted.check(&part, source)) {
+                Ok(wanted) => asked.push((part, wanted)),
                 Err(error) => errors.push(error),
             }
         }
-        let paths: BTreeSet<RawPath> = asked.iter().flat_map(|(.., wanted)| wanted.names()).filter_map(raw).collect();
+        let paths: BTreeSet<RawPath> = asked.iter().flat_map(|(_, wanted)| wanted.names()).filter_map(raw).collect();
         let batch = batch_schema(&paths);
         let mut planned = SourcePlan::default();
-        for (index, rule, wanted) in &asked {
+        for (part, wanted) in &asked {
             self.columns.extend(wanted.filter_names.iter().filter_map(event));
-            match compile(rule, wanted, &batch, planner) {
-                Ok(compiled) => planned.add(*index, rule, compiled),
+            match wanted.compile(part, &batch, planner) {
+                Ok(compiled) => planned.add(part, compiled),
                 Err(error) => errors.push(error),
             }
         }
@@ -101,10 +115,16 @@ impl Plan {
     }
 }
 
+fn parts(rules: &[Rule]) -> impl Iterator<Item = Part<'_>> {
+    rules.iter().enumerate().flat_map(|(index, rule)| Part::all(index, rule))
+}
+
 impl SourcePlan {
-    fn add(&mut self, rule: usize, written: &Rule, compiled: Compiled) {
-        self.filters.push(compiled.filter);
-        self.feeds.push(vec![Feed { rule, keys: written.group_by.clone(), select: compiled.select }]);
+    fn add(&mut self, part: &Part<'_>, compiled: Compiled) {
+        let Compiled { filter, select, values } = compiled;
+        self.filters.push(filter);
+        let keys = part.keys().to_vec();
+        self.feeds.push(vec![Feed { rule: part.index, step: part.number, keys, select, values }]);
     }
 
     pub(crate) fn feeds_of(&self, filter: u32) -> &[Feed] {
@@ -156,13 +176,12 @@ fn duplicates(rules: &[Rule]) -> Vec<FileError> {
     errors
 }
 
-fn unknown_sources(rule: &Rule, sources: &[SourceFields<'_>]) -> Vec<FileError> {
-    let Sources::Named(names) = &rule.sources else { return Vec::new() };
-    let unknown = names.iter().filter(|name| sources.iter().all(|source| source.name != name.as_str()));
+fn unknown_sources(part: &Part<'_>, sources: &[SourceFields<'_>]) -> Vec<FileError> {
+    let unknown = part.named_sources().iter().filter(|name| sources.iter().all(|source| source.name != name.as_str()));
     unknown
         .map(|name| {
             let hint = keytrail_model::did_you_mean(name, sources.iter().map(|source| source.name));
-            FileError::new(&rule.file, None, format!("no mapping for log source `{name}`{hint}"))
+            FileError::new(&part.rule.file, None, format!("no mapping for log source `{name}`{hint}"))
         })
         .collect()
 }

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use crate::duration::duration;
+use crate::window::{Reading, Step, Window, WrittenSteps, WrittenWindow};
 use crate::{sigma, sigma_file, template::Template};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -19,6 +21,17 @@ pub enum Status {
     #[default]
     Stable,
     Deprecated,
+}
+
+/// What becomes of a rule's findings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Off,
+    /// Evaluated and listed; no plan, no ticket.
+    Shadow,
+    #[default]
+    On,
 }
 
 /// The log sources that a rule reads.
@@ -43,6 +56,8 @@ impl Sources {
 pub enum Body {
     Sql(Select),
     Sigma(Box<Detections>),
+    /// Each of the rule's steps has its own filter.
+    Steps,
 }
 
 /// A test inside a rule file: raw vendor records that go through the mapping.
@@ -74,6 +89,7 @@ pub struct Rule {
     pub title: String,
     pub severity: Severity,
     pub status: Status,
+    pub state: State,
     pub sources: Sources,
     pub tags: Vec<String>,
     pub description: String,
@@ -85,6 +101,10 @@ pub struct Rule {
     pub group_by: Vec<String>,
     /// Width of the UTC-aligned period in which a group is one finding, in microseconds.
     pub suppress_for: i64,
+    /// Makes the rule stateful.
+    pub window: Option<Window>,
+    /// In the window's order.
+    pub steps: Vec<Step>,
     pub playbook: Option<String>,
     pub false_positives: Vec<String>,
     pub runbook: Option<String>,
@@ -107,6 +127,8 @@ struct Written {
     severity: Severity,
     #[serde(default)]
     status: Status,
+    #[serde(default)]
+    state: State,
     source: OneOrMany,
     #[serde(default)]
     tags: Vec<String>,
@@ -120,6 +142,9 @@ struct Written {
     select: Vec<Spanned<String>>,
     group_by: Vec<Spanned<String>>,
     suppress_for: Option<Spanned<String>>,
+    window: Option<Spanned<WrittenWindow>>,
+    #[serde(default)]
+    steps: WrittenSteps,
     playbook: Option<String>,
     #[serde(default)]
     false_positives: Vec<String>,
@@ -162,6 +187,7 @@ impl Reader<'_> {
         let select = self.select(&written.select);
         let group_by = self.group_by(&written.group_by);
         let suppress_for = self.suppress_for(written.suppress_for.as_ref());
+        let (window, steps) = self.window(&written, &group_by, suppress_for);
         Some(Rule {
             id: written.id.value,
             file: self.file.to_owned(),
@@ -169,6 +195,7 @@ impl Reader<'_> {
             title: written.title,
             severity: written.severity,
             status: written.status,
+            state: written.state,
             sources: sources(written.source),
             tags: written.tags,
             description: written.description,
@@ -178,6 +205,8 @@ impl Reader<'_> {
             select,
             group_by,
             suppress_for,
+            window,
+            steps,
             playbook: written.playbook,
             false_positives: written.false_positives,
             runbook: written.runbook,
@@ -197,14 +226,19 @@ impl Reader<'_> {
         }
     }
 
-    /// Exactly one of `where`, `sql` and `sigma`.
+    /// Exactly one of `where`, `sql`, `sigma` and `steps`.
     fn body(&mut self, written: &Written) -> Option<(Body, String, u64)> {
-        match (&written.predicate, &written.sql, &written.sigma) {
-            (Some(text), None, None) => self.predicate(text),
-            (None, Some(text), None) => self.sql(text),
-            (None, None, Some(block)) => self.sigma(block),
+        let step = written.steps.values().next();
+        match (&written.predicate, &written.sql, &written.sigma, step) {
+            (Some(text), None, None, None) => self.predicate(text),
+            (None, Some(text), None, None) => self.sql(text),
+            (None, None, Some(block), None) => self.sigma(block),
+            (None, None, None, Some(step)) => {
+                let texts: Vec<String> = written.steps.iter().map(|(name, step)| step.value.text(name)).collect();
+                Some((Body::Steps, texts.join("\n"), step.referenced.line()))
+            }
             _ => {
-                self.fail(written.id.referenced.line(), "give exactly one of `where`, `sql` and `sigma`");
+                self.fail(written.id.referenced.line(), "give exactly one of `where`, `sql`, `sigma` and `steps`");
                 None
             }
         }
@@ -285,6 +319,20 @@ impl Reader<'_> {
             DAY
         })
     }
+
+    fn window(
+        &mut self,
+        written: &Written,
+        group_by: &[String],
+        suppress_for: i64,
+    ) -> (Option<Window>, Vec<Step>) {
+        if let (None, Some(step)) = (&written.window, written.steps.values().next()) {
+            self.fail(step.referenced.line(), "`steps` without a window: add `window: {within: 1h, sequence: […]}`");
+        }
+        let mut reading = Reading { file: self.file, group_by, suppress_for, errors: self.errors };
+        let read = written.window.as_ref().and_then(|window| reading.window(window, &written.steps));
+        read.map_or_else(Default::default, |(window, steps)| (Some(window), steps))
+    }
 }
 
 fn sources(written: OneOrMany) -> Sources {
@@ -293,19 +341,6 @@ fn sources(written: OneOrMany) -> Sources {
         OneOrMany::One(name) => Sources::Named(vec![name]),
         OneOrMany::Many(names) => Sources::Named(names),
     }
-}
-
-/// `30m`, `24h`, `7d` in microseconds, at least a minute.
-fn duration(text: &str) -> Option<i64> {
-    let unit = text.chars().last()?;
-    let number: i64 = text.strip_suffix(unit)?.parse().ok()?;
-    let seconds = match unit {
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    (number > 0).then(|| number.checked_mul(seconds)?.checked_mul(Micros::SECOND)).flatten()
 }
 
 #[cfg(test)]
@@ -333,7 +368,7 @@ mod tests {
 
     #[test]
     fn every_mistake_names_its_line() {
-        assert!(message("").contains("r.yaml:1: give exactly one of `where`, `sql` and `sigma`"), "{}", message(""));
+        assert!(message("").contains("r.yaml:1: give exactly one of `where`, `sql`, `sigma` and `steps`"), "{}", message(""));
         let text = message("where: a = = b\nsuppress_for: tomorrow\n");
         assert!(text.contains("r.yaml:8: expected: an expression"), "{text}");
         let text = message("where: a = 'b'\nsuppress_for: tomorrow\n");

@@ -14,7 +14,7 @@ use crate::rule::Rule;
 /// How many different ones are told apart before the pool starts anew.
 const POOL_MAX: usize = 16_384;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     pub(crate) source: String,
     pub(crate) action: String,

@@ -3,7 +3,7 @@
 use keytrail_model::{FileError, Micros, Severity};
 use rsigma_parser::{Level, LogSource, SigmaRule, parse_sigma_yaml};
 
-use crate::rule::{Body, Rule, Sources, Status};
+use crate::rule::{Body, Rule, Sources, State, Status};
 use crate::template::Template;
 
 /// Sigma's log sources and ours. A service of `None` takes any.
@@ -62,6 +62,7 @@ fn convert(file: &str, text: &str, rule: &SigmaRule, source: String) -> Rule {
         title: rule.title.clone(),
         severity: severity(rule.level),
         status: status(rule.status),
+        state: State::On,
         sources: Sources::Named(vec![source]),
         tags: rule.tags.clone(),
         description: rule.description.clone().unwrap_or_default(),
@@ -71,6 +72,8 @@ fn convert(file: &str, text: &str, rule: &SigmaRule, source: String) -> Rule {
         select: Vec::new(),
         group_by: vec!["actor".to_owned(), "credential".to_owned()],
         suppress_for: 86_400 * Micros::SECOND,
+        window: None,
+        steps: Vec::new(),
         playbook: None,
         false_positives: rule.falsepositives.clone(),
         runbook: None,

@@ -155,7 +155,7 @@ impl Pipeline {
     fn conclude(&mut self, outcome: &mut Outcome) {
         let protected: Vec<String> = self.enricher.inventory().protected().map(str::to_owned).collect();
         outcome.findings = self.detector.findings();
-        outcome.rule_failures.clone_from(self.detector.state().failures());
+        outcome.rule_failures.clone_from(self.detector.progress().failures());
         for finding in &mut outcome.findings {
             finding.ownership = Some(self.enricher.ownership(&finding.target, None));
             finding.lineage = self.enricher.lineage(finding);

@@ -61,7 +61,7 @@ impl Bench {
         for batch in found.batches {
             detector.evaluate(&enricher.enrich(batch)?);
         }
-        if let Some(failure) = detector.state().failures().first() {
+        if let Some(failure) = detector.progress().failures().first() {
             return Err(anyhow!("the rule fails while running: {}", failure.reason));
         }
         expect(test.findings, detector)
