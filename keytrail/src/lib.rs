@@ -5,6 +5,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod failure;
+pub mod feed;
 pub mod lint;
 pub mod ocsf;
 pub mod output;

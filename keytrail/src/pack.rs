@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use include_dir::{Dir, include_dir};
-use keytrail_detect::{Detector, Rule, SourceFields};
+use keytrail_detect::{Plan, Rule, SourceFields};
 use keytrail_ingest::Mapping;
 use keytrail_lineage::{Enricher, Guardrails, Inventory};
 use keytrail_model::{RawPath, did_you_mean};
@@ -110,7 +110,7 @@ impl Pack {
         if errors.is_empty() { Ok(rules) } else { Err(Failure::rules(errors)) }
     }
 
-    pub fn detector(&self, rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Detector> {
+    pub fn plan(&self, rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Plan> {
         plan(rules, mappings).map_err(Failure::rules)
     }
 
@@ -138,12 +138,12 @@ impl Pack {
 }
 
 /// Plans rules over the log sources that the mappings give.
-pub fn plan(rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Detector, Vec<keytrail_model::FileError>> {
+pub fn plan(rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Plan, Vec<keytrail_model::FileError>> {
     let read: Vec<&Arc<Mapping>> = mappings.iter().filter(|mapping| mapping.ignore.is_none()).collect();
     let knows: Vec<_> = read.iter().map(|mapping| |path: &RawPath| mapping.knows(path)).collect();
     let sources: Vec<SourceFields<'_>> =
         read.iter().zip(&knows).map(|(mapping, knows)| SourceFields { name: &mapping.source, knows }).collect();
-    Detector::new(rules, &sources)
+    Plan::new(rules, &sources)
 }
 
 /// Reads every file with `read`; what went well, and every error.

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use keytrail_detect::{Detector, Rule, RuleTest};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader};
 use keytrail_lineage::{Enricher, Guardrails, Inventory};
-use keytrail_model::{Owner, OwnerKind};
+use keytrail_model::{Micros, Owner, OwnerKind};
 
 use crate::pack::{Pack, plan};
 
@@ -33,7 +33,8 @@ impl Bench {
 
     /// Runs all tests of a rule.
     pub fn run(&self, rule: &Rule) -> Result<Vec<Verdict>> {
-        let mut detector = plan(vec![rule.clone()], &self.mappings).map_err(crate::failure::Failure::rules)?;
+        let plan = plan(vec![rule.clone()], &self.mappings).map_err(crate::failure::Failure::rules)?;
+        let mut detector = Detector::over(Arc::new(plan));
         let needed = Needed { columns: None, paths: detector.plan().paths().clone() };
         let mut normaliser =
             Normaliser::new(&self.mappings, &needed, Limits::default()).map_err(crate::failure::config)?;
@@ -61,6 +62,7 @@ impl Bench {
         for batch in found.batches {
             detector.evaluate(&enricher.enrich(batch)?);
         }
+        detector.settle(Micros(i64::MAX));
         if let Some(failure) = detector.progress().failures().first() {
             return Err(anyhow!("the rule fails while running: {}", failure.reason));
         }

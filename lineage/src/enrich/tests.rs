@@ -242,7 +242,7 @@ fn finding() -> Finding {
 fn lineage_tells_who_owns_uses_issued_reached_and_breaks() {
     let enricher = shipped();
     let mut finding = finding();
-    finding.ownership = Some(enricher.ownership(&finding.target, None));
+    finding.ownership = Some(enricher.ownership(&finding.target));
     let told: Vec<String> = enricher
         .lineage(&finding)
         .iter()
