@@ -9,6 +9,7 @@ use datafusion::physical_plan::PhysicalExpr;
 use keytrail_model::{FileError, RawPath, schema};
 use keytrail_sql::{Expression, Name, Planner, SqlError};
 
+use crate::excepted::{self, Excepted};
 use crate::rule::{Body, Rule};
 use crate::sigma;
 
@@ -35,10 +36,11 @@ enum Filter {
 pub(crate) struct Compiled {
     pub(crate) filter: Option<Arc<dyn PhysicalExpr>>,
     pub(crate) select: Vec<(String, Arc<dyn PhysicalExpr>)>,
+    pub(crate) excepted: Excepted,
 }
 
 /// The names that a rule reads, event columns for grouping and summary included.
-pub(crate) fn wanted(rule: &Rule) -> Result<Wanted, FileError> {
+pub(crate) fn wanted(rule: &Rule, source: &SourceFields<'_>) -> Result<Wanted, FileError> {
     let (filter, mut names) = match &rule.body {
         Body::Sql(select) => match &select.filter {
             Some(filter) => (Filter::Sql(filter.clone()), filter.names.clone()),
@@ -49,6 +51,7 @@ pub(crate) fn wanted(rule: &Rule) -> Result<Wanted, FileError> {
             (Filter::Logical(expr), names)
         }
     };
+    names.extend(excepted::names(rule, source)?);
     names.extend(selected(rule).flat_map(|(_, expression)| expression.names.iter().cloned()));
     Ok(Wanted { filter, names })
 }
@@ -90,7 +93,7 @@ pub(crate) fn compile(
     for (name, expression) in selected(rule) {
         select.push((name.clone(), plan_shown(expression, batch, planner).map_err(fail)?));
     }
-    Ok(Compiled { filter, select })
+    Ok(Compiled { filter, select, excepted: Excepted::compile(rule, batch, planner)? })
 }
 
 /// Evidence is shown as text; a list is shown joined.

@@ -30,6 +30,8 @@ pub struct Detector {
     paths: BTreeMap<String, BTreeSet<RawPath>>,
     groups: BTreeMap<GroupKey, Group>,
     failures: BTreeSet<RuleFailure>,
+    /// By exception: how many events it kept from counting.
+    excepted: BTreeMap<String, u64>,
 }
 
 impl Detector {
@@ -52,7 +54,14 @@ impl Detector {
         });
         errors.dedup();
         if errors.is_empty() {
-            Ok(Self { rules, plans, paths, groups: BTreeMap::new(), failures: BTreeSet::new() })
+            Ok(Self {
+                rules,
+                plans,
+                paths,
+                groups: BTreeMap::new(),
+                failures: BTreeSet::new(),
+                excepted: BTreeMap::new(),
+            })
         } else {
             Err(errors)
         }
@@ -74,7 +83,7 @@ impl Detector {
         let Some(plans) = self.plans.get(events.source.as_ref()) else { return };
         for (index, plan) in plans {
             let Some(rule) = self.rules.get(*index) else { continue };
-            match matches(plan, events) {
+            match matches(plan, events).and_then(|rows| plan.excepted.left(rows, events, &mut self.excepted)) {
                 Ok(rows) => rows.into_iter().for_each(|row| {
                     let key = group_key(*index, rule, events, row);
                     self.groups.entry(key).or_default().add(rule, events, row, || select(plan, events, row));
@@ -106,8 +115,15 @@ impl Detector {
         &self.failures
     }
 
+    /// How many events each exception kept from counting.
+    #[must_use]
+    pub fn excepted(&self) -> &BTreeMap<String, u64> {
+        &self.excepted
+    }
+
     /// Forgets the matches, keeps the plans.
     pub fn clear(&mut self) {
+        self.excepted.clear();
         self.groups.clear();
         self.failures.clear();
     }
@@ -143,7 +159,7 @@ fn plan_source(
 ) -> (Vec<(usize, Compiled)>, BTreeSet<RawPath>) {
     let mut asked = Vec::new();
     for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.sources.include(source.name)) {
-        match wanted(rule).and_then(|wanted| check_names(rule, &wanted, source).map(|()| wanted)) {
+        match wanted(rule, source).and_then(|wanted| check_names(rule, &wanted, source).map(|()| wanted)) {
             Ok(wanted) => asked.push((index, rule, wanted)),
             Err(error) => errors.push(error),
         }

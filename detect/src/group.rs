@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use keytrail_model::{EventBatch, Example, Finding, Micros, Position, Target, stable_id};
 
-use crate::rule::Rule;
+use crate::rule::{Rule, State};
 
 /// Distinct values beyond this are no longer told apart; the count then says "at least".
 const DISTINCT_MAX: usize = 100_000;
@@ -158,6 +158,7 @@ impl Group {
             runbook: rule.runbook.clone(),
             false_positives: rule.false_positives.clone(),
             references: rule.references.clone(),
+            shadow: rule.state == State::Shadow,
         })
     }
 }

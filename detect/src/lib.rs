@@ -4,8 +4,12 @@
 
 mod compile;
 mod detector;
+mod entries;
+mod excepted;
+mod exception;
 mod group;
 mod matcher;
+mod overlay;
 mod rule;
 mod sigma;
 mod sigma_file;
@@ -13,4 +17,6 @@ mod template;
 
 pub use compile::SourceFields;
 pub use detector::{Detector, RuleFailure};
-pub use rule::{Body, Rule, RuleTest, Sources, Status};
+pub use exception::{Exception, attach_exceptions};
+pub use overlay::{Narrowed, Overlay, SETTABLE, apply_overlays};
+pub use rule::{Body, Rule, RuleTest, Sources, State, Status};

@@ -3,13 +3,13 @@
 //! Reads and checks one file; planning against a log source's columns is `compile`'s.
 
 use keytrail_model::{FileError, Micros, Severity, did_you_mean, read_yaml, schema};
-use keytrail_sql::{Expression, Scope, Select, parse_expression, parse_select};
+use keytrail_sql::{Expression, Name, Scope, Select, parse_expression, parse_select};
 use rsigma_parser::Detections;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
-use crate::{sigma, sigma_file, template::Template};
+use crate::{Exception, Narrowed, sigma, sigma_file, template::Template};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -19,6 +19,27 @@ pub enum Status {
     #[default]
     Stable,
     Deprecated,
+}
+
+/// Whether a rule counts: `off` is not loaded, `shadow` is evaluated and listed without plan and ticket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Off,
+    Shadow,
+    #[default]
+    On,
+}
+
+impl State {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Shadow => "shadow",
+            Self::On => "on",
+        }
+    }
 }
 
 /// The log sources that a rule reads.
@@ -52,6 +73,15 @@ pub struct RuleTest {
     pub name: String,
     /// Inventory for this test, shaped like a file of `rules/inventory/`.
     pub inventory: Option<Value>,
+    /// Rows of the tables that a rule may join as of an event's time; each row is a mapping of column to value.
+    #[serde(default)]
+    pub credentials: Vec<Map<String, Value>>,
+    #[serde(default)]
+    pub owners: Vec<Map<String, Value>>,
+    #[serde(default)]
+    pub edges: Vec<Map<String, Value>>,
+    /// The watermark when the test is judged: later events have not come yet. Without it, everything is over.
+    pub at: Option<Micros>,
     #[serde(default)]
     pub records: Vec<Value>,
     pub record: Option<Value>,
@@ -90,7 +120,26 @@ pub struct Rule {
     pub runbook: Option<String>,
     pub references: Vec<String>,
     pub tests: Vec<RuleTest>,
+    pub state: State,
+    /// Conditions that overlays add: an event must meet them too, in every step.
+    pub narrowed: Vec<Narrowed>,
+    /// What overlays changed, each with its file and line.
+    pub overlaid: Vec<String>,
+    /// Events that do not count, by whose word and until when.
+    pub exceptions: Vec<Exception>,
 }
+
+/// Event columns that other events may still change after this one was read.
+const LATER: [&str; 8] = [
+    "credential_parent",
+    "credential_age",
+    "owner",
+    "owner_confidence",
+    "tool",
+    "prompt_ref",
+    "agent_evidence",
+    "lease",
+];
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -107,6 +156,8 @@ struct Written {
     severity: Severity,
     #[serde(default)]
     status: Status,
+    #[serde(default)]
+    state: State,
     source: OneOrMany,
     #[serde(default)]
     tags: Vec<String>,
@@ -147,6 +198,23 @@ impl Rule {
             _ => Err(errors),
         }
     }
+
+    /// Whether the rule has to wait for the watermark: other events decide, over a window or through a column that
+    /// lineage fills from them.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.names().any(|name| matches!(name, Name::Event(column) if LATER.contains(column)))
+    }
+
+    /// The names that conditions of the rule read, a Sigma detection's aside: those are fields of the record.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        let filter = match &self.body {
+            Body::Sql(select) => select.filter.as_ref(),
+            Body::Sigma(_) => None,
+        };
+        let narrowed = self.narrowed.iter().map(|narrowed| &narrowed.condition);
+        filter.into_iter().chain(narrowed).flat_map(|condition| &condition.names)
+    }
 }
 
 struct Reader<'a> {
@@ -183,6 +251,10 @@ impl Reader<'_> {
             runbook: written.runbook,
             references: written.references,
             tests: written.tests,
+            state: written.state,
+            narrowed: Vec::new(),
+            overlaid: Vec::new(),
+            exceptions: Vec::new(),
         })
     }
 
@@ -296,7 +368,7 @@ fn sources(written: OneOrMany) -> Sources {
 }
 
 /// `30m`, `24h`, `7d` in microseconds, at least a minute.
-fn duration(text: &str) -> Option<i64> {
+pub(crate) fn duration(text: &str) -> Option<i64> {
     let unit = text.chars().last()?;
     let number: i64 = text.strip_suffix(unit)?.parse().ok()?;
     let seconds = match unit {

@@ -3,7 +3,7 @@
 use keytrail_model::{FileError, Micros, Severity};
 use rsigma_parser::{Level, LogSource, SigmaRule, parse_sigma_yaml};
 
-use crate::rule::{Body, Rule, Sources, Status};
+use crate::rule::{Body, Rule, Sources, State, Status};
 use crate::template::Template;
 
 /// Sigma's log sources and ours. A service of `None` takes any.
@@ -76,6 +76,10 @@ fn convert(file: &str, text: &str, rule: &SigmaRule, source: String) -> Rule {
         runbook: None,
         references: rule.references.clone(),
         tests: Vec::new(),
+        state: State::default(),
+        narrowed: Vec::new(),
+        overlaid: Vec::new(),
+        exceptions: Vec::new(),
     }
 }
 
