@@ -1,0 +1,81 @@
+//! `keytrail rule explain ID`: a rule in full.
+
+use anyhow::{Result, anyhow};
+use keytrail_detect::{Exception, Rule};
+use keytrail_model::{Micros, did_you_mean, printable_lines};
+
+use super::{pack, sources};
+use crate::cli::{Global, RuleSet};
+use crate::output;
+
+pub fn run(global: &Global, id: &str, set: &RuleSet) -> Result<()> {
+    let rules = pack(global, set)?.all_rules()?;
+    let rule = rules
+        .iter()
+        .find(|rule| rule.id == id)
+        .ok_or_else(|| anyhow!("no rule `{id}`{}", did_you_mean(id, rules.iter().map(|rule| rule.id.as_str()))))?;
+    output::text(&printable_lines(&explained(rule)))
+}
+
+fn explained(rule: &Rule) -> String {
+    let rows = [
+        ("file", rule.file.clone()),
+        ("state", state(rule).to_owned()),
+        ("reads", sources(&rule.sources)),
+        ("looks for", rule.text.trim().to_owned()),
+        ("and", each(&rule.narrowed, |narrowed| narrowed.condition.text.clone())),
+        ("window", window(rule).unwrap_or_default()),
+        ("judged", judged(rule).to_owned()),
+        ("group", group(rule)),
+        ("leads to", leads_to(rule)),
+        ("harmless", rule.false_positives.join("; ")),
+        ("runbook", rule.runbook.clone().unwrap_or_default().trim().to_owned()),
+        ("tags", rule.tags.join(", ")),
+        ("tests", rule.tests.iter().map(|test| test.name.as_str()).collect::<Vec<_>>().join("; ")),
+        ("changed by", rule.overlaid.join("\n")),
+        ("excepted", each(&rule.exceptions, excepted)),
+    ];
+    let row = |(name, value): (&str, String)| format!("  {name:<11} {}\n", value.replace('\n', "\n              "));
+    let body: String = rows.into_iter().filter(|(_, value)| !value.is_empty()).map(row).collect();
+    format!("{} [{}] {}\n{}\n\n{body}", rule.id, rule.severity, rule.title, rule.description.trim())
+}
+
+fn each<T>(items: &[T], say: impl Fn(&T) -> String) -> String {
+    items.iter().map(say).collect::<Vec<_>>().join("\n")
+}
+
+fn state(rule: &Rule) -> &'static str {
+    match rule.state {
+        keytrail_detect::State::On => "on",
+        keytrail_detect::State::Shadow => "shadow: its findings are listed, without plan and ticket",
+        keytrail_detect::State::Off => "off: it is tested and linted, and not loaded",
+    }
+}
+
+/// The window as one line, where the rule has one.
+pub fn window(_rule: &Rule) -> Option<String> {
+    None
+}
+
+fn judged(rule: &Rule) -> &'static str {
+    if rule.settled() {
+        "settled: when the watermark has passed, because other events can still change the answer"
+    } else {
+        "immediate: by the event alone"
+    }
+}
+
+fn group(rule: &Rule) -> String {
+    let hours = rule.suppress_for / (3600 * Micros::SECOND);
+    format!("one finding for each {} in {hours} h (UTC-aligned)", rule.group_by.join(" and "))
+}
+
+fn leads_to(rule: &Rule) -> String {
+    let fitting = || "the playbook that fits the credential, or a ticket only".to_owned();
+    rule.playbook.clone().unwrap_or_else(fitting)
+}
+
+fn excepted(exception: &Exception) -> String {
+    let Exception { id, filter, owner, reason, expires, .. } = exception;
+    format!("{id} until {expires}: {} ({owner}: {})", filter.text, reason.trim())
+}
