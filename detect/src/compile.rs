@@ -50,6 +50,7 @@ pub(crate) fn wanted(rule: &Rule, source: &SourceFields<'_>) -> Result<Wanted, F
             let (expr, names) = sigma::expression(detections).map_err(|reason| at(rule, reason))?;
             (Filter::Logical(expr), names)
         }
+        Body::Steps => return Err(at(rule, "rules with `steps` are not evaluated yet".to_owned())),
     };
     names.extend(excepted::names(rule, source)?);
     names.extend(selected(rule).flat_map(|(_, expression)| expression.names.iter().cloned()));
@@ -60,7 +61,7 @@ pub(crate) fn wanted(rule: &Rule, source: &SourceFields<'_>) -> Result<Wanted, F
 fn selected(rule: &Rule) -> impl Iterator<Item = &(String, Expression)> {
     let of_sql = match &rule.body {
         Body::Sql(select) => select.columns.as_slice(),
-        Body::Sigma(_) => &[],
+        Body::Sigma(_) | Body::Steps => &[],
     };
     of_sql.iter().chain(&rule.select)
 }

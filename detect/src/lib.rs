@@ -4,6 +4,7 @@
 
 mod compile;
 mod detector;
+mod duration;
 mod entries;
 mod excepted;
 mod exception;
@@ -14,9 +15,13 @@ mod rule;
 mod sigma;
 mod sigma_file;
 mod template;
+mod window;
 
 pub use compile::SourceFields;
 pub use detector::{Detector, RuleFailure};
 pub use exception::{Exception, attach_exceptions};
 pub use overlay::{Narrowed, Overlay, SETTABLE, apply_overlays};
 pub use rule::{Body, Rule, RuleTest, Sources, State, Status};
+pub use window::{
+    Column, Combination, Comparison, Condition, Entry, Kind, Lane, Match, Measure, Seen, Step, Value, Window, network,
+};

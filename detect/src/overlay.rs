@@ -9,9 +9,9 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use crate::entries::{Shape, shape};
-use crate::rule::duration;
+use crate::duration::duration;
 use crate::template::Template;
-use crate::{Rule, State, Status};
+use crate::{Measure, Rule, State, Status};
 
 /// The keys that `set` knows.
 pub const SETTABLE: [&str; 13] = [
@@ -164,8 +164,8 @@ fn set(rule: &mut Rule, key: &str, value: &Value) -> Result<(), String> {
         "tags" => rule.tags = taken(key, value)?,
         "description" => rule.description = taken(key, value)?,
         "summary" => rule.summary = Template::parse(&taken::<String>(key, value)?)?,
-        "group_by" => rule.group_by = columns(taken(key, value)?)?,
-        "suppress_for" => rule.suppress_for = width(&taken::<String>(key, value)?)?,
+        "group_by" => group_by(rule, columns(taken(key, value)?)?)?,
+        "suppress_for" => suppress_for(rule, width(&taken::<String>(key, value)?)?),
         "playbook" => rule.playbook = taken(key, value)?,
         "false_positives" => rule.false_positives = taken(key, value)?,
         "runbook" => rule.runbook = taken(key, value)?,
@@ -190,6 +190,21 @@ fn columns(names: Vec<String>) -> Result<Vec<String>, String> {
     match names.iter().find(|name| keytrail_model::schema::find(name).is_none()) {
         Some(name) => Err(format!("group_by `{name}` is no event column{}", did_you_mean(name, known()))),
         None => Ok(names),
+    }
+}
+
+fn group_by(rule: &mut Rule, columns: Vec<String>) -> Result<(), String> {
+    if !rule.steps.is_empty() {
+        return Err("`group_by` cannot be set: the rule's steps have keys that belong to it".to_owned());
+    }
+    rule.group_by = columns;
+    Ok(())
+}
+
+fn suppress_for(rule: &mut Rule, width: i64) {
+    rule.suppress_for = width;
+    if let Some(Measure::FirstSeen { follow, .. }) = rule.window.as_mut().map(|window| &mut window.measure) {
+        *follow = width;
     }
 }
 

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
+use crate::duration::duration;
+use crate::window::{Reading, Step, Window, WrittenSteps, WrittenWindow};
 use crate::{Exception, Narrowed, sigma, sigma_file, template::Template};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -21,11 +23,12 @@ pub enum Status {
     Deprecated,
 }
 
-/// Whether a rule counts: `off` is not loaded, `shadow` is evaluated and listed without plan and ticket.
+/// What becomes of a rule's findings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     Off,
+    /// Evaluated and listed; no plan, no ticket.
     Shadow,
     #[default]
     On,
@@ -64,6 +67,8 @@ impl Sources {
 pub enum Body {
     Sql(Select),
     Sigma(Box<Detections>),
+    /// Each of the rule's steps has its own filter.
+    Steps,
 }
 
 /// A test inside a rule file: raw vendor records that go through the mapping.
@@ -104,6 +109,7 @@ pub struct Rule {
     pub title: String,
     pub severity: Severity,
     pub status: Status,
+    pub state: State,
     pub sources: Sources,
     pub tags: Vec<String>,
     pub description: String,
@@ -115,12 +121,15 @@ pub struct Rule {
     pub group_by: Vec<String>,
     /// Width of the UTC-aligned period in which a group is one finding, in microseconds.
     pub suppress_for: i64,
+    /// Makes the rule stateful.
+    pub window: Option<Window>,
+    /// In the window's order.
+    pub steps: Vec<Step>,
     pub playbook: Option<String>,
     pub false_positives: Vec<String>,
     pub runbook: Option<String>,
     pub references: Vec<String>,
     pub tests: Vec<RuleTest>,
-    pub state: State,
     /// Conditions that overlays add: an event must meet them too, in every step.
     pub narrowed: Vec<Narrowed>,
     /// What overlays changed, each with its file and line.
@@ -171,6 +180,9 @@ struct Written {
     select: Vec<Spanned<String>>,
     group_by: Vec<Spanned<String>>,
     suppress_for: Option<Spanned<String>>,
+    window: Option<Spanned<WrittenWindow>>,
+    #[serde(default)]
+    steps: WrittenSteps,
     playbook: Option<String>,
     #[serde(default)]
     false_positives: Vec<String>,
@@ -203,17 +215,20 @@ impl Rule {
     /// lineage fills from them.
     #[must_use]
     pub fn settled(&self) -> bool {
-        self.names().any(|name| matches!(name, Name::Event(column) if LATER.contains(column)))
+        self.window.is_some() || self.names().any(|name| matches!(name, Name::Event(name) if LATER.contains(name)))
     }
 
     /// The names that conditions of the rule read, a Sigma detection's aside: those are fields of the record.
     pub fn names(&self) -> impl Iterator<Item = &Name> {
         let filter = match &self.body {
             Body::Sql(select) => select.filter.as_ref(),
-            Body::Sigma(_) => None,
+            Body::Sigma(_) | Body::Steps => None,
         };
         let narrowed = self.narrowed.iter().map(|narrowed| &narrowed.condition);
-        filter.into_iter().chain(narrowed).flat_map(|condition| &condition.names)
+        let steps = self.steps.iter().map(|step| &step.filter);
+        let excepted = self.exceptions.iter().map(|exception| &exception.filter);
+        let all = filter.into_iter().chain(steps).chain(narrowed).chain(excepted);
+        all.flat_map(|condition| &condition.names)
     }
 }
 
@@ -230,6 +245,7 @@ impl Reader<'_> {
         let select = self.select(&written.select);
         let group_by = self.group_by(&written.group_by);
         let suppress_for = self.suppress_for(written.suppress_for.as_ref());
+        let (window, steps) = self.window(&written, &group_by, suppress_for);
         Some(Rule {
             id: written.id.value,
             file: self.file.to_owned(),
@@ -237,6 +253,7 @@ impl Reader<'_> {
             title: written.title,
             severity: written.severity,
             status: written.status,
+            state: written.state,
             sources: sources(written.source),
             tags: written.tags,
             description: written.description,
@@ -246,12 +263,13 @@ impl Reader<'_> {
             select,
             group_by,
             suppress_for,
+            window,
+            steps,
             playbook: written.playbook,
             false_positives: written.false_positives,
             runbook: written.runbook,
             references: written.references,
             tests: written.tests,
-            state: written.state,
             narrowed: Vec::new(),
             overlaid: Vec::new(),
             exceptions: Vec::new(),
@@ -269,14 +287,19 @@ impl Reader<'_> {
         }
     }
 
-    /// Exactly one of `where`, `sql` and `sigma`.
+    /// Exactly one of `where`, `sql`, `sigma` and `steps`.
     fn body(&mut self, written: &Written) -> Option<(Body, String, u64)> {
-        match (&written.predicate, &written.sql, &written.sigma) {
-            (Some(text), None, None) => self.predicate(text),
-            (None, Some(text), None) => self.sql(text),
-            (None, None, Some(block)) => self.sigma(block),
+        let step = written.steps.values().next();
+        match (&written.predicate, &written.sql, &written.sigma, step) {
+            (Some(text), None, None, None) => self.predicate(text),
+            (None, Some(text), None, None) => self.sql(text),
+            (None, None, Some(block), None) => self.sigma(block),
+            (None, None, None, Some(step)) => {
+                let texts: Vec<String> = written.steps.iter().map(|(name, step)| step.value.text(name)).collect();
+                Some((Body::Steps, texts.join("\n"), step.referenced.line()))
+            }
             _ => {
-                self.fail(written.id.referenced.line(), "give exactly one of `where`, `sql` and `sigma`");
+                self.fail(written.id.referenced.line(), "give exactly one of `where`, `sql`, `sigma` and `steps`");
                 None
             }
         }
@@ -357,6 +380,20 @@ impl Reader<'_> {
             DAY
         })
     }
+
+    fn window(
+        &mut self,
+        written: &Written,
+        group_by: &[String],
+        suppress_for: i64,
+    ) -> (Option<Window>, Vec<Step>) {
+        if let (None, Some(step)) = (&written.window, written.steps.values().next()) {
+            self.fail(step.referenced.line(), "`steps` without a window: add `window: {within: 1h, sequence: […]}`");
+        }
+        let mut reading = Reading { file: self.file, group_by, suppress_for, errors: self.errors };
+        let read = written.window.as_ref().and_then(|window| reading.window(window, &written.steps));
+        read.map_or_else(Default::default, |(window, steps)| (Some(window), steps))
+    }
 }
 
 fn sources(written: OneOrMany) -> Sources {
@@ -365,19 +402,6 @@ fn sources(written: OneOrMany) -> Sources {
         OneOrMany::One(name) => Sources::Named(vec![name]),
         OneOrMany::Many(names) => Sources::Named(names),
     }
-}
-
-/// `30m`, `24h`, `7d` in microseconds, at least a minute.
-pub(crate) fn duration(text: &str) -> Option<i64> {
-    let unit = text.chars().last()?;
-    let number: i64 = text.strip_suffix(unit)?.parse().ok()?;
-    let seconds = match unit {
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    (number > 0).then(|| number.checked_mul(seconds)?.checked_mul(Micros::SECOND)).flatten()
 }
 
 #[cfg(test)]
@@ -405,7 +429,7 @@ mod tests {
 
     #[test]
     fn every_mistake_names_its_line() {
-        assert!(message("").contains("r.yaml:1: give exactly one of `where`, `sql` and `sigma`"), "{}", message(""));
+        assert!(message("").contains("r.yaml:1: give exactly one of `where`, `sql`, `sigma` and `steps`"), "{}", message(""));
         let text = message("where: a = = b\nsuppress_for: tomorrow\n");
         assert!(text.contains("r.yaml:8: expected: an expression"), "{text}");
         let text = message("where: a = 'b'\nsuppress_for: tomorrow\n");

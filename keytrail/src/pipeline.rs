@@ -90,6 +90,8 @@ pub struct Outcome {
     pub passed_by: Vec<PathBuf>,
     pub redacted: u64,
     pub rule_failures: BTreeSet<RuleFailure>,
+    /// By exception: how many events it kept from counting.
+    pub excepted: BTreeMap<String, u64>,
 }
 
 /// The stages, built.
@@ -156,6 +158,7 @@ impl Pipeline {
         let protected: Vec<String> = self.enricher.inventory().protected().map(str::to_owned).collect();
         outcome.findings = self.detector.findings();
         outcome.rule_failures.clone_from(self.detector.failures());
+        outcome.excepted.clone_from(self.detector.excepted());
         for finding in &mut outcome.findings {
             finding.ownership = Some(self.enricher.ownership(&finding.target, None));
             finding.lineage = self.enricher.lineage(finding);

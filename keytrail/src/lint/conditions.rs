@@ -10,22 +10,33 @@ use super::Problem;
 use super::table::{ALWAYS, NEVER};
 
 /// What does not plan is told elsewhere.
-pub fn of(rule: &Rule) -> Option<Problem> {
-    let Body::Sql(select) = &rule.body else { return None };
-    let Some(filter) = &select.filter else {
-        let message = "the rule has no condition: every event of its log sources matches";
-        return Some(Problem::new(&ALWAYS, &rule.file, rule.line, message));
+pub fn of(rule: &Rule, planner: &Planner) -> Vec<Problem> {
+    let conditions: Vec<(&Expression, Option<u64>)> = match &rule.body {
+        Body::Sql(select) => match &select.filter {
+            Some(filter) => vec![(filter, rule.line)],
+            None => return vec![everything(rule)],
+        },
+        Body::Sigma(_) => Vec::new(),
+        Body::Steps => rule.steps.iter().map(|step| (&step.filter, Some(step.line))).collect(),
     };
-    let (lint, message) = match constant(filter)? {
+    conditions.into_iter().filter_map(|(condition, line)| judged(rule, condition, line, planner)).collect()
+}
+
+fn everything(rule: &Rule) -> Problem {
+    Problem::new(&ALWAYS, &rule.file, rule.line, "there is no condition: every event of its log sources matches")
+}
+
+fn judged(rule: &Rule, condition: &Expression, line: Option<u64>, planner: &Planner) -> Option<Problem> {
+    let (lint, message) = match constant(condition, planner)? {
         true => (&ALWAYS, "the condition is true for every event: say what it must be"),
         false => (&NEVER, "the condition is true for no event: a comparison with null, or a contradiction"),
     };
-    Some(Problem::new(lint, &rule.file, rule.line, message))
+    Some(Problem::new(lint, &rule.file, line, message))
 }
 
 /// The value that the condition always has; null is not true.
-fn constant(condition: &Expression) -> Option<bool> {
-    let planned = Planner::new().plan(condition, &schema_of(&condition.names), &DataType::Boolean).ok()?;
+fn constant(condition: &Expression, planner: &Planner) -> Option<bool> {
+    let planned = planner.plan(condition, &schema_of(&condition.names), &DataType::Boolean).ok()?;
     let literal = planned.downcast_ref::<Literal>()?;
     Some(matches!(literal.value(), ScalarValue::Boolean(Some(true))))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use keytrail_detect::Rule;
+use keytrail_detect::{Measure, Rule};
 use keytrail_ingest::Mapping;
 use keytrail_model::schema::{self, Filled};
 use keytrail_model::did_you_mean;
@@ -101,7 +101,11 @@ fn summary(rule: &Rule, text: &str, mappings: &[Arc<Mapping>]) -> Vec<Problem> {
         .collect()
 }
 
-fn suppress(_rule: &Rule, _text: &str) -> Option<Problem> {
-    let _ = &SUPPRESS;
-    None
+/// First-seen rules have no `within`; their values are new only once.
+fn suppress(rule: &Rule, text: &str) -> Option<Problem> {
+    let window = rule.window.as_ref().filter(|window| !matches!(window.measure, Measure::FirstSeen { .. }))?;
+    (rule.suppress_for < window.within).then(|| {
+        let message = "suppress_for is shorter than the window's `within`: one matter becomes several findings";
+        at(rule, text, "suppress_for:", &SUPPRESS, message)
+    })
 }

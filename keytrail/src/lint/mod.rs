@@ -15,6 +15,7 @@ use anyhow::Result;
 use keytrail_detect::Rule;
 use keytrail_ingest::Mapping;
 use keytrail_model::{FileError, Micros};
+use keytrail_sql::Planner;
 
 use crate::pack::{Pack, plan, read_each};
 use crate::tuning::Tuning;
@@ -53,12 +54,12 @@ pub fn problems(pack: &Pack, files: &Pack, as_of: Option<Micros>) -> Result<Vec<
     let mappings = pack.mappings()?;
     let (own, errors) = read_each(&files.detections, Rule::read);
     let mut problems: Vec<Problem> = errors.into_iter().map(|error| Problem::of(&table::READ, error)).collect();
-    let playbooks = pack.playbooks()?;
+    let (playbooks, planner) = (pack.playbooks()?, Planner::new());
     let known: Vec<&str> = playbooks.ids().collect();
     for rule in &own {
         let text = text_of(files, &rule.file);
         problems.extend(habits::of(rule, text, &known, &mappings));
-        problems.extend(conditions::of(rule));
+        problems.extend(conditions::of(rule, &planner));
     }
     let tuning = Tuning::read(files);
     problems.extend(as_of.into_iter().flat_map(|as_of| expired(&tuning, as_of)));

@@ -1,7 +1,7 @@
 //! `keytrail rule explain ID`: a rule in full.
 
 use anyhow::{Result, anyhow};
-use keytrail_detect::{Exception, Rule};
+use keytrail_detect::{Exception, Measure, Rule};
 use keytrail_model::{Micros, did_you_mean, printable_lines};
 
 use super::{pack, sources};
@@ -53,8 +53,30 @@ fn state(rule: &Rule) -> &'static str {
 }
 
 /// The window as one line, where the rule has one.
-pub fn window(_rule: &Rule) -> Option<String> {
-    None
+pub fn window(rule: &Rule) -> Option<String> {
+    let window = rule.window.as_ref()?;
+    let steps = window.steps.join(", ");
+    let measure = match &window.measure {
+        Measure::Count(_) => "count".to_owned(),
+        Measure::Distinct(_) => "distinct values".to_owned(),
+        Measure::Sum(_) => "sum".to_owned(),
+        Measure::Avg(_) => "average".to_owned(),
+        Measure::Percentile { rank, .. } => format!("{rank}th percentile"),
+        Measure::AllOf(_) => format!("all of {steps}"),
+        Measure::Sequence => format!("sequence {steps}"),
+        Measure::Absence { .. } => format!("absence, of {steps}"),
+        Measure::FirstSeen { learn, .. } => return Some(format!("first seen, after {} of learning", length(*learn))),
+    };
+    let kind = format!("{:?}", window.kind).to_lowercase();
+    Some(format!("{measure} within {}, {kind}", length(window.within)))
+}
+
+/// In the largest unit that it is a whole number of.
+fn length(micros: i64) -> String {
+    let seconds = micros / Micros::SECOND;
+    let units = [(86_400, 'd'), (3600, 'h'), (60, 'm'), (1, 's')];
+    let fitting = units.into_iter().find(|(size, _)| seconds % size == 0);
+    fitting.map_or_else(String::new, |(size, unit)| format!("{}{unit}", seconds / size))
 }
 
 fn judged(rule: &Rule) -> &'static str {
@@ -66,8 +88,12 @@ fn judged(rule: &Rule) -> &'static str {
 }
 
 fn group(rule: &Rule) -> String {
-    let hours = rule.suppress_for / (3600 * Micros::SECOND);
-    format!("one finding for each {} in {hours} h (UTC-aligned)", rule.group_by.join(" and "))
+    let by = rule.group_by.join(" and ");
+    let time = length(rule.suppress_for);
+    match &rule.window {
+        None => format!("one finding for each {by} in {time} (UTC-aligned)"),
+        Some(_) => format!("one finding for each {by}; what follows within {time} is counted into it"),
+    }
 }
 
 fn leads_to(rule: &Rule) -> String {

@@ -46,6 +46,7 @@ fn body(rule: &Detection) -> &'static str {
     match rule.body {
         Body::Sql(_) => "sql",
         Body::Sigma(_) => "sigma",
+        Body::Steps => "steps",
     }
 }
 
