@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use crate::entries::{Shape, shape};
 use crate::duration::duration;
+use crate::entries::{Shape, shape};
 use crate::template::Template;
 use crate::{Measure, Rule, State, Status};
 

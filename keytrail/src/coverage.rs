@@ -77,8 +77,11 @@ fn tagged(kind: &'static str, tag: &str, id: &str, rules: &[Rule], promises: &[P
             found.entry(format!("{id}{number}")).or_default().0.insert(rule.id.clone());
         }
     }
-    let line = |(id, (rules, promise)): (String, (BTreeSet<String>, _))| {
-        Line { kind, id, rules: rules.into_iter().collect(), promise }
+    let line = |(id, (rules, promise)): (String, (BTreeSet<String>, _))| Line {
+        kind,
+        id,
+        rules: rules.into_iter().collect(),
+        promise,
     };
     found.into_iter().map(line).collect()
 }
@@ -101,7 +104,8 @@ pub fn navigator(lines: &[Line]) -> Value {
     let techniques: Vec<&Line> = lines.iter().filter(|line| line.kind == "attack").collect();
     let most = techniques.iter().map(|line| line.rules.len()).max().unwrap_or_default().max(1);
     let parents: BTreeSet<&str> = techniques.iter().filter_map(|line| Some(line.id.split_once('.')?.0)).collect();
-    let mut shown: Vec<Value> = techniques.iter().map(|line| technique(line, parents.contains(line.id.as_str()))).collect();
+    let mut shown: Vec<Value> =
+        techniques.iter().map(|line| technique(line, parents.contains(line.id.as_str()))).collect();
     let unnamed = parents.iter().filter(|id| techniques.iter().all(|line| line.id != **id));
     shown.extend(unnamed.map(|id| json!({"techniqueID": id, "showSubtechniques": true})));
     shown.sort_by_key(|technique| technique["techniqueID"].to_string());

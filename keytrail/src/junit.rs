@@ -40,7 +40,9 @@ fn case(verdict: &Verdict) -> String {
         None => format!("{open}/>\n"),
         Some(reason) => {
             let reason = escaped(reason);
-            format!("{open}>\n      <failure message=\"{reason}\" type=\"findings\">{reason}</failure>\n    </testcase>\n")
+            format!(
+                "{open}>\n      <failure message=\"{reason}\" type=\"findings\">{reason}</failure>\n    </testcase>\n"
+            )
         }
     }
 }

@@ -76,7 +76,8 @@ impl Bench {
     fn inventory(&self, test: &RuleTest) -> Result<Inventory> {
         let email = "fallback@example.com".to_owned();
         let fallback = Owner { id: "fallback".to_owned(), name: "Fallback".to_owned(), email, kind: OwnerKind::Team };
-        let own: Texts = test.inventory.iter().map(|own| ("inventory of the test".to_owned(), own.to_string())).collect();
+        let own: Texts =
+            test.inventory.iter().map(|own| ("inventory of the test".to_owned(), own.to_string())).collect();
         let loaded = match &test.inventory {
             None if !self.inventory.is_empty() => Inventory::load(&self.inventory),
             _ => Inventory::load_fragment(&own, fallback),
@@ -129,7 +130,11 @@ fn expect(wanted: usize, detector: &Detector, read: &Read) -> Result<()> {
     let said = format!("{wanted} {noun} wanted, {} found", findings.len());
     if findings.is_empty() {
         let seen: Vec<&str> = read.seen.iter().map(String::as_str).collect();
-        return Err(anyhow!("{said}: {} events were read, and the rule holds for none: {}", read.events, seen.join(", ")));
+        return Err(anyhow!(
+            "{said}: {} events were read, and the rule holds for none: {}",
+            read.events,
+            seen.join(", ")
+        ));
     }
     let got: Vec<String> = findings.iter().map(told).collect();
     Err(anyhow!("{said}: {}", got.join("; ")))

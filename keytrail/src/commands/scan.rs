@@ -103,7 +103,9 @@ fn found(outcome: &Outcome) -> String {
         count => format!(", {count} of them of rules on trial"),
     };
     let kinds = if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) };
-    format!("{findings} findings{kinds}{shadow}, {actions} actions planned of which {refused} refused, {tickets} tickets")
+    format!(
+        "{findings} findings{kinds}{shadow}, {actions} actions planned of which {refused} refused, {tickets} tickets"
+    )
 }
 
 fn read(outcome: &Outcome) -> String {

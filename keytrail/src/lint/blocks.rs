@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn comments_go_with_the_key_below_them() {
-        let text = "# the file\n\n# about id\nid: a\ntitle: b\n\n# why high\nseverity: high\nwhere: |\n  x\n\n  y\n# end\n";
+        let text =
+            "# the file\n\n# about id\nid: a\ntitle: b\n\n# why high\nseverity: high\nwhere: |\n  x\n\n  y\n# end\n";
         let blocks = Blocks::of(text).expect("blocks");
         assert_eq!(blocks.header, ["# the file", ""]);
         assert_eq!(blocks.blocks.iter().map(|block| block.lines.len()).collect::<Vec<_>>(), [2, 1, 3, 4]);

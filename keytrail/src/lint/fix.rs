@@ -13,8 +13,28 @@ use crate::pack::Pack;
 
 /// The order in which a rule is read.
 pub const ORDER: [&str; 22] = [
-    "id", "title", "severity", "status", "state", "source", "tags", "description", "summary", "where", "sql", "sigma",
-    "window", "steps", "select", "group_by", "suppress_for", "playbook", "false_positives", "runbook", "references", "tests",
+    "id",
+    "title",
+    "severity",
+    "status",
+    "state",
+    "source",
+    "tags",
+    "description",
+    "summary",
+    "where",
+    "sql",
+    "sigma",
+    "window",
+    "steps",
+    "select",
+    "group_by",
+    "suppress_for",
+    "playbook",
+    "false_positives",
+    "runbook",
+    "references",
+    "tests",
 ];
 
 /// As other rule formats write it, and as we do.
@@ -161,7 +181,8 @@ fn key_forms(text: &str) -> (String, Vec<Fix>) {
         let line = blocks.line(index);
         let taken: Vec<String> = blocks.blocks.iter().map(|block| block.key.clone()).collect();
         let Some(block) = blocks.blocks.get_mut(index) else { continue };
-        let known = SPELLINGS.iter().find(|(theirs, ours)| *theirs == block.key && !taken.iter().any(|key| key == ours));
+        let known =
+            SPELLINGS.iter().find(|(theirs, ours)| *theirs == block.key && !taken.iter().any(|key| key == ours));
         if let Some((theirs, ours)) = known {
             rename(block, theirs, ours);
             fixes.push(Fix { lint: &KEY_FORM, line, what: format!("key `{theirs}` is written `{ours}`") });

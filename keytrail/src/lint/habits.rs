@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use keytrail_detect::{Measure, Rule};
 use keytrail_ingest::Mapping;
-use keytrail_model::schema::{self, Filled};
 use keytrail_model::did_you_mean;
+use keytrail_model::schema::{self, Filled};
 
 use super::table::{DESCRIPTION, GROUP, Lint, PLAYBOOK, SUMMARY, SUPPRESS, TAG, TEST_NAME, TESTS};
 use super::{Problem, tags};
@@ -42,7 +42,8 @@ pub fn of(rule: &Rule, text: &str, playbooks: &[&str], mappings: &[Arc<Mapping>]
     problems.extend(words(rule, text));
     problems.extend(summary(rule, text, mappings));
     for tag in rule.tags.iter().filter(|tag| !tags::is_tag(tag) && tags::well_formed(tag).is_none()) {
-        let message = format!("tag `{tag}` is neither attack.tNNNN(.NNN), attack.tactic-name nor owasp.nhi1 to owasp.nhi10");
+        let message =
+            format!("tag `{tag}` is neither attack.tNNNN(.NNN), attack.tactic-name nor owasp.nhi1 to owasp.nhi10");
         problems.push(at(rule, text, "tags:", &TAG, message));
     }
     problems

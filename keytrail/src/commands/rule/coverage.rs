@@ -33,8 +33,11 @@ pub fn run(global: &Global, coverage: &Coverage) -> Result<()> {
 
 fn conclude(global: &Global, coverage: &Coverage, lines: &[Line]) -> Result<()> {
     let of = |kind: &str| lines.iter().filter(|line| line.kind == kind && !line.rules.is_empty()).count();
-    let bare: Vec<&str> =
-        lines.iter().filter(|line| line.kind == "source" && line.rules.is_empty()).map(|line| line.id.as_str()).collect();
+    let bare: Vec<&str> = lines
+        .iter()
+        .filter(|line| line.kind == "source" && line.rules.is_empty())
+        .map(|line| line.id.as_str())
+        .collect();
     note(global, &format!("{} techniques, {} OWASP risks, {} log sources", of("attack"), of("owasp"), of("source")));
     if !bare.is_empty() {
         note(global, &format!("log sources without a rule of their own: {}", bare.join(", ")));

@@ -10,7 +10,18 @@ use crate::output::{self, Rows};
 
 pub fn run(global: &Global, list: &List) -> Result<()> {
     let mut rows = Rows::new(&[
-        "id", "severity", "state", "kind", "window", "source", "body", "group_by", "playbook", "tests", "changed_by", "title",
+        "id",
+        "severity",
+        "state",
+        "kind",
+        "window",
+        "source",
+        "body",
+        "group_by",
+        "playbook",
+        "tests",
+        "changed_by",
+        "title",
     ]);
     let rules = pack(global, &list.rule_set)?.all_rules()?;
     for rule in rules.iter().filter(|rule| wanted(rule, list)) {
