@@ -9,6 +9,7 @@ use datafusion::physical_plan::PhysicalExpr;
 use keytrail_model::{FileError, RawPath, schema};
 use keytrail_sql::{Expression, Name, Planner, SqlError};
 
+use crate::excepted::{self, Excepted};
 use crate::filter::Filter;
 use crate::rule::{Body, Rule, Sources};
 use crate::sigma;
@@ -105,13 +106,15 @@ pub(crate) struct Compiled {
     pub(crate) select: Vec<(String, Arc<dyn PhysicalExpr>)>,
     /// The window's values, and whether of an address only the network counts.
     pub(crate) values: Vec<(Arc<dyn PhysicalExpr>, bool)>,
+    pub(crate) excepted: Excepted,
 }
 
 /// The names that a part reads.
-pub(crate) fn wanted(part: &Part<'_>) -> Result<Wanted, FileError> {
+pub(crate) fn wanted(part: &Part<'_>, source: &SourceFields<'_>) -> Result<Wanted, FileError> {
     let (predicate, filter_names) = predicate(part)?;
     let shown = part.selected().map(|(_, expression)| expression).chain(part.values().map(|(of, _)| of));
-    let shown_names = shown.flat_map(|expression| expression.names.iter().cloned()).collect();
+    let mut shown_names: BTreeSet<Name> = shown.flat_map(|expression| expression.names.iter().cloned()).collect();
+    shown_names.extend(excepted::names(part.rule, source)?);
     Ok(Wanted { predicate, filter_names, shown_names })
 }
 
@@ -164,7 +167,7 @@ impl Wanted {
         for (expression, network) in part.values() {
             values.push((plan_shown(expression, batch, planner).map_err(fail)?, network));
         }
-        Ok(Compiled { filter, select, values })
+        Ok(Compiled { filter, select, values, excepted: Excepted::compile(part.rule, batch, planner)? })
     }
 
     fn filter(&self, batch: &SchemaRef, planner: &Planner) -> Result<Filter, SqlError> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use keytrail_model::{EventBatch, Finding, Micros, Position, Target, stable_id};
 use serde::{Deserialize, Serialize};
 
-use crate::rule::Rule;
+use crate::rule::{Rule, State};
 use crate::seen::Seen;
 use crate::shared;
 
@@ -199,6 +199,7 @@ impl Group {
             runbook: rule.runbook.clone(),
             false_positives: rule.false_positives.clone(),
             references: rule.references.clone(),
+            shadow: rule.state == State::Shadow,
         })
     }
 }

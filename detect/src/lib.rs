@@ -5,11 +5,15 @@
 mod compile;
 mod detector;
 mod duration;
+mod entries;
+mod excepted;
+mod exception;
 mod filter;
 mod group;
 mod index;
 mod matcher;
 mod matches;
+mod overlay;
 mod plan;
 mod predicate;
 mod progress;
@@ -25,7 +29,9 @@ mod window;
 
 pub use compile::SourceFields;
 pub use detector::Detector;
+pub use exception::{Exception, attach_exceptions};
 pub use matches::Matches;
+pub use overlay::{Narrowed, Overlay, SETTABLE, apply_overlays};
 pub use plan::Plan;
 pub use progress::{Progress, RuleFailure};
 pub use rule::{Body, Rule, RuleTest, Sources, State, Status};

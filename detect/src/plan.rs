@@ -10,6 +10,7 @@ use keytrail_model::{EventBatch, FileError, RawPath, schema};
 use keytrail_sql::{Name, Planner, schema_of};
 
 use crate::compile::{Compiled, Part, SourceFields, wanted};
+use crate::excepted::Excepted;
 use crate::filter::Filter;
 use crate::index::{Index, Lookup};
 use crate::matches::Matches;
@@ -24,6 +25,7 @@ pub(crate) struct Feed {
     pub(crate) select: Vec<(String, Arc<dyn PhysicalExpr>)>,
     /// What the rule's window looks at, and whether of an address only the network counts.
     pub(crate) values: Vec<(Arc<dyn PhysicalExpr>, bool)>,
+    pub(crate) excepted: Excepted,
 }
 
 /// The rules of one log source.
@@ -94,7 +96,7 @@ impl Plan {
     fn add(&mut self, source: &SourceFields<'_>, planner: &Planner, errors: &mut Vec<FileError>) {
         let mut asked = Vec::new();
         for part in parts(&self.rules).filter(|part| part.reads(source.name)) {
-            match wanted(&part).and_then(|wanted| wanted.check(&part, source)) {
+            match wanted(&part, source).and_then(|wanted| wanted.check(&part, source)) {
                 Ok(wanted) => asked.push((part, wanted)),
                 Err(error) => errors.push(error),
             }
@@ -121,10 +123,10 @@ fn parts(rules: &[Rule]) -> impl Iterator<Item = Part<'_>> {
 
 impl SourcePlan {
     fn add(&mut self, part: &Part<'_>, compiled: Compiled) {
-        let Compiled { filter, select, values } = compiled;
+        let Compiled { filter, select, values, excepted } = compiled;
         self.filters.push(filter);
         let keys = part.keys().to_vec();
-        self.feeds.push(vec![Feed { rule: part.index, step: part.number, keys, select, values }]);
+        self.feeds.push(vec![Feed { rule: part.index, step: part.number, keys, select, values, excepted }]);
     }
 
     pub(crate) fn feeds_of(&self, filter: u32) -> &[Feed] {

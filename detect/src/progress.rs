@@ -41,6 +41,8 @@ pub struct Progress {
     /// Entries that a full window kept out.
     pub(crate) dropped: u64,
     pub(crate) failures: BTreeSet<RuleFailure>,
+    /// By exception: how many events it kept from counting.
+    pub(crate) excepted: BTreeMap<String, u64>,
     pool: Pool,
 }
 
@@ -67,12 +69,17 @@ impl Progress {
 
     fn feed(&mut self, plan: &Plan, feed: &Feed, rows: &[u32], events: &EventBatch) {
         let Some(rule) = plan.rules().get(feed.rule) else { return };
-        let Some(window) = &rule.window else {
-            return rows.iter().for_each(|row| self.count(rule, feed, events, *row as usize));
-        };
-        match Values::of(feed, events) {
-            Ok(values) => rows.iter().for_each(|row| self.enter((rule, window, feed), events, *row as usize, &values)),
-            Err(error) => self.fail(rule, events, error.to_string()),
+        let done = feed.excepted.left(rows.to_vec(), events, &mut self.excepted).and_then(|rows| {
+            let Some(window) = &rule.window else {
+                rows.iter().for_each(|row| self.count(rule, feed, events, *row as usize));
+                return Ok(());
+            };
+            let values = Values::of(feed, events).map_err(|error| error.to_string())?;
+            rows.iter().for_each(|row| self.enter((rule, window, feed), events, *row as usize, &values));
+            Ok(())
+        });
+        if let Err(reason) = done {
+            self.fail(rule, events, reason);
         }
     }
 
@@ -172,6 +179,9 @@ impl Progress {
         self.late += other.late;
         self.dropped += other.dropped;
         self.failures.extend(other.failures);
+        for (exception, count) in other.excepted {
+            *self.excepted.entry(exception).or_default() += count;
+        }
     }
 
     /// The findings so far, worst first, then by time and id.
@@ -186,6 +196,12 @@ impl Progress {
             order.then_with(|| left.id.cmp(&right.id))
         });
         findings
+    }
+
+    /// How many events each exception kept from counting.
+    #[must_use]
+    pub fn excepted(&self) -> &BTreeMap<String, u64> {
+        &self.excepted
     }
 
     #[must_use]

@@ -3,15 +3,15 @@
 //! Reads and checks one file; planning against a log source's columns is `compile`'s.
 
 use keytrail_model::{FileError, Micros, Severity, did_you_mean, read_yaml, schema};
-use keytrail_sql::{Expression, Scope, Select, parse_expression, parse_select};
+use keytrail_sql::{Expression, Name, Scope, Select, parse_expression, parse_select};
 use rsigma_parser::Detections;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
 use crate::duration::duration;
 use crate::window::{Reading, Step, Window, WrittenSteps, WrittenWindow};
-use crate::{sigma, sigma_file, template::Template};
+use crate::{Exception, Narrowed, sigma, sigma_file, template::Template};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -32,6 +32,17 @@ pub enum State {
     Shadow,
     #[default]
     On,
+}
+
+impl State {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Shadow => "shadow",
+            Self::On => "on",
+        }
+    }
 }
 
 /// The log sources that a rule reads.
@@ -67,6 +78,15 @@ pub struct RuleTest {
     pub name: String,
     /// Inventory for this test, shaped like a file of `rules/inventory/`.
     pub inventory: Option<Value>,
+    /// Rows of the tables that a rule may join as of an event's time; each row is a mapping of column to value.
+    #[serde(default)]
+    pub credentials: Vec<Map<String, Value>>,
+    #[serde(default)]
+    pub owners: Vec<Map<String, Value>>,
+    #[serde(default)]
+    pub edges: Vec<Map<String, Value>>,
+    /// The watermark when the test is judged: later events have not come yet. Without it, everything is over.
+    pub at: Option<Micros>,
     #[serde(default)]
     pub records: Vec<Value>,
     pub record: Option<Value>,
@@ -110,7 +130,25 @@ pub struct Rule {
     pub runbook: Option<String>,
     pub references: Vec<String>,
     pub tests: Vec<RuleTest>,
+    /// Conditions that overlays add: an event must meet them too, in every step.
+    pub narrowed: Vec<Narrowed>,
+    /// What overlays changed, each with its file and line.
+    pub overlaid: Vec<String>,
+    /// Events that do not count, by whose word and until when.
+    pub exceptions: Vec<Exception>,
 }
+
+/// Event columns that other events may still change after this one was read.
+const LATER: [&str; 8] = [
+    "credential_parent",
+    "credential_age",
+    "owner",
+    "owner_confidence",
+    "tool",
+    "prompt_ref",
+    "agent_evidence",
+    "lease",
+];
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -172,6 +210,26 @@ impl Rule {
             _ => Err(errors),
         }
     }
+
+    /// Whether the rule has to wait for the watermark: other events decide, over a window or through a column that
+    /// lineage fills from them.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.window.is_some() || self.names().any(|name| matches!(name, Name::Event(name) if LATER.contains(name)))
+    }
+
+    /// The names that conditions of the rule read, a Sigma detection's aside: those are fields of the record.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        let filter = match &self.body {
+            Body::Sql(select) => select.filter.as_ref(),
+            Body::Sigma(_) | Body::Steps => None,
+        };
+        let narrowed = self.narrowed.iter().map(|narrowed| &narrowed.condition);
+        let steps = self.steps.iter().map(|step| &step.filter);
+        let excepted = self.exceptions.iter().map(|exception| &exception.filter);
+        let all = filter.into_iter().chain(steps).chain(narrowed).chain(excepted);
+        all.flat_map(|condition| &condition.names)
+    }
 }
 
 struct Reader<'a> {
@@ -212,6 +270,9 @@ impl Reader<'_> {
             runbook: written.runbook,
             references: written.references,
             tests: written.tests,
+            narrowed: Vec::new(),
+            overlaid: Vec::new(),
+            exceptions: Vec::new(),
         })
     }
 
@@ -320,12 +381,7 @@ impl Reader<'_> {
         })
     }
 
-    fn window(
-        &mut self,
-        written: &Written,
-        group_by: &[String],
-        suppress_for: i64,
-    ) -> (Option<Window>, Vec<Step>) {
+    fn window(&mut self, written: &Written, group_by: &[String], suppress_for: i64) -> (Option<Window>, Vec<Step>) {
         if let (None, Some(step)) = (&written.window, written.steps.values().next()) {
             self.fail(step.referenced.line(), "`steps` without a window: add `window: {within: 1h, sequence: […]}`");
         }
@@ -368,7 +424,11 @@ mod tests {
 
     #[test]
     fn every_mistake_names_its_line() {
-        assert!(message("").contains("r.yaml:1: give exactly one of `where`, `sql`, `sigma` and `steps`"), "{}", message(""));
+        assert!(
+            message("").contains("r.yaml:1: give exactly one of `where`, `sql`, `sigma` and `steps`"),
+            "{}",
+            message("")
+        );
         let text = message("where: a = = b\nsuppress_for: tomorrow\n");
         assert!(text.contains("r.yaml:8: expected: an expression"), "{text}");
         let text = message("where: a = 'b'\nsuppress_for: tomorrow\n");

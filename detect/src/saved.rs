@@ -1,6 +1,7 @@
 //! Progress written down: by rule id and not by place, so that it can be restored under another set of rules, and in one
 //! order, so that the same progress gives the same bytes.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use keytrail_model::Micros;
@@ -14,7 +15,7 @@ use crate::window::Lane;
 /// Raised when what is written changes; an older binary then refuses a newer state by name.
 const VERSION: u32 = 1;
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     version: u32,
     settled: Option<i64>,
@@ -24,6 +25,7 @@ pub struct Saved {
     late: u64,
     dropped: u64,
     failures: Vec<RuleFailure>,
+    excepted: BTreeMap<String, u64>,
 }
 
 /// Rule id and group key.
@@ -49,6 +51,7 @@ impl Progress {
             late: self.late,
             dropped: self.dropped,
             failures: self.failures.iter().cloned().collect(),
+            excepted: self.excepted.clone(),
         }
     }
 
@@ -66,6 +69,7 @@ impl Progress {
         progress.settled = saved.settled.map(Micros);
         (progress.late, progress.dropped) = (saved.late, saved.dropped);
         progress.failures.extend(saved.failures);
+        progress.excepted = saved.excepted;
         Ok(progress)
     }
 }
@@ -75,7 +79,8 @@ impl Saved {
     #[must_use]
     pub fn split(self, parts: usize) -> Vec<Self> {
         let parts = parts.max(1);
-        let empty = || Self { groups: Vec::new(), lanes: Vec::new(), open: Vec::new(), late: 0, dropped: 0, failures: Vec::new(), ..self };
+        let (version, settled) = (self.version, self.settled);
+        let empty = || Self { version, settled, ..Self::default() };
         let mut split: Vec<Self> = (0..parts).map(|_| empty()).collect();
         let mut shard = |id: &Id, put: &mut dyn FnMut(&mut Self)| {
             if let Some(part) = split.get_mut(shard_of(id, parts)) {
@@ -94,7 +99,8 @@ impl Saved {
             shard(&id, &mut |part| part.open.push((id.clone(), start)));
         }
         if let Some(first) = split.first_mut() {
-            (first.late, first.dropped, first.failures) = (self.late, self.dropped, self.failures);
+            (first.late, first.dropped) = (self.late, self.dropped);
+            (first.failures, first.excepted) = (self.failures, self.excepted);
         }
         split
     }

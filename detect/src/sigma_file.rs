@@ -79,6 +79,9 @@ fn convert(file: &str, text: &str, rule: &SigmaRule, source: String) -> Rule {
         runbook: None,
         references: rule.references.clone(),
         tests: Vec::new(),
+        narrowed: Vec::new(),
+        overlaid: Vec::new(),
+        exceptions: Vec::new(),
     }
 }
 

@@ -94,6 +94,8 @@ pub struct Outcome {
     pub events: u64,
     /// Events too late for their window, and entries that a full window kept out.
     pub left_out: (u64, u64),
+    /// By exception: how many events it kept from counting.
+    pub excepted: BTreeMap<String, u64>,
 }
 
 /// The stages, built.
@@ -161,6 +163,7 @@ impl Pipeline {
         outcome.findings = done.detector.findings();
         outcome.rule_failures.clone_from(done.detector.progress().failures());
         outcome.left_out = done.detector.progress().left_out();
+        outcome.excepted.clone_from(done.detector.progress().excepted());
         if extent.conclude {
             self.conclude(&mut outcome);
         }

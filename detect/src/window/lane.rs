@@ -111,7 +111,8 @@ impl Lane {
         let watermark = self.settled.map_or(watermark, |settled| watermark.max(Micros(settled)));
         self.settled = Some(watermark.0);
         let is_settled = |entry: &Entry| entry.time < watermark || watermark.0 == i64::MAX;
-        let (mut settled, pending): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().partition(is_settled);
+        let (mut settled, pending): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(is_settled);
         self.pending = pending;
         settled.sort_unstable_by(Entry::order);
         let mut found = Vec::new();

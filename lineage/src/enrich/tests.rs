@@ -235,6 +235,7 @@ fn finding() -> Finding {
         runbook: None,
         false_positives: vec![],
         references: vec![],
+        shadow: false,
     }
 }
 
