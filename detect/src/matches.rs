@@ -39,6 +39,16 @@ impl Matches {
         rows.into_iter().collect()
     }
 
+    /// Without the rows that are not to be looked at.
+    #[must_use]
+    pub fn retain(mut self, wanted: impl Fn(usize) -> bool) -> Self {
+        for (_, rows) in &mut self.passed {
+            rows.retain(|row| wanted(*row as usize));
+        }
+        self.passed.retain(|(_, rows)| !rows.is_empty());
+        self
+    }
+
     /// The same matches over a batch that holds only `rows`, as `rows()` gave them.
     #[must_use]
     pub fn among(mut self, rows: &[u32]) -> Self {

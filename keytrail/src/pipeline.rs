@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use indicatif::ProgressBar;
-use keytrail_detect::{Detector, Plan, Rule, RuleFailure};
+use keytrail_detect::{Detector, Matches, Plan, Rule, RuleFailure};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader, Unfinished, Unknown, expand};
 use keytrail_lineage::{ENRICHED, Enricher};
 use keytrail_model::{Action, EventBatch, FileError, Finding, Micros, Place, Reject};
@@ -91,7 +91,9 @@ pub struct Outcome {
     pub passed_by: Vec<PathBuf>,
     pub redacted: u64,
     pub rule_failures: BTreeSet<RuleFailure>,
-    pub events: u64,
+    /// Events by log source.
+    pub events: BTreeMap<String, u64>,
+    pub range: Option<(Micros, Micros)>,
     /// Events too late for their window, and entries that a full window kept out.
     pub left_out: (u64, u64),
     /// By exception: how many events it kept from counting.
@@ -115,16 +117,30 @@ pub struct Extent {
     pub census: bool,
     /// Owners, lineage, plans and tickets of the findings.
     pub conclude: bool,
+    /// Rules look at no event before this time …
+    pub since: Micros,
+    /// … and at none from this time on.
+    pub until: Micros,
 }
 
 impl Extent {
-    pub const FULL: Self = Self { threads: 1, census: true, conclude: true };
+    pub const FULL: Self =
+        Self { threads: 1, census: true, conclude: true, since: Micros(i64::MIN), until: Micros(i64::MAX) };
+
+    fn holds(&self, time: Micros) -> bool {
+        self.since <= time && time < self.until
+    }
 }
 
 impl Pipeline {
     pub fn build(pack: &Pack, limits: Limits) -> Result<Self> {
+        Self::over(pack, pack.rules()?, limits)
+    }
+
+    /// With these rules only.
+    pub fn over(pack: &Pack, rules: Vec<Rule>, limits: Limits) -> Result<Self> {
         let mappings = pack.mappings()?;
-        let plan = Arc::new(pack.plan(pack.rules()?, &mappings)?);
+        let plan = Arc::new(pack.plan(rules, &mappings)?);
         let playbooks = pack.playbooks()?;
         check_playbooks(plan.rules(), &playbooks)?;
         Ok(Self { plan, enricher: pack.enricher()?, playbooks, mappings, limits })
@@ -202,7 +218,7 @@ impl Pipeline {
             detector: Detector::over(Arc::clone(&self.plan)),
             enricher: enriches.then(|| self.enricher.clone()),
             whole,
-            census: extent.census,
+            extent,
             outcome: Outcome::default(),
         };
         if let Some(keep) = keep {
@@ -261,7 +277,7 @@ struct Worker {
     enricher: Option<Enricher>,
     /// Whether batches come with all their columns.
     whole: bool,
-    census: bool,
+    extent: Extent,
     outcome: Outcome,
 }
 
@@ -275,7 +291,7 @@ impl Worker {
         }
         self.outcome.count(rejects, &found);
         for (batch, from) in found.batches.into_iter().zip(found.sources) {
-            self.outcome.events += batch.rows() as u64;
+            self.outcome.read(&batch);
             if self.whole { keep(self.whole(batch)?) } else { self.matched(&batch, &from)? }
         }
         Ok(())
@@ -283,16 +299,22 @@ impl Worker {
 
     fn whole(&mut self, batch: EventBatch) -> Result<EventBatch> {
         let batch = self.enriched(batch)?;
-        if self.census {
+        if self.extent.census {
             self.outcome.census.observe(&batch);
         }
-        self.detector.evaluate(&batch);
+        let matches = self.matches(&batch);
+        self.detector.take(&matches, &batch);
         Ok(batch)
+    }
+
+    fn matches(&mut self, batch: &EventBatch) -> Matches {
+        let matches = self.detector.matches(batch);
+        matches.retain(|row| self.extent.holds(batch.time(row)))
     }
 
     /// Completes only the rows that a rule matched: most events concern no rule.
     fn matched(&mut self, batch: &EventBatch, from: &Unfinished) -> Result<()> {
-        let matches = self.detector.matches(batch);
+        let matches = self.matches(batch);
         if matches.is_empty() {
             return Ok(());
         }
@@ -317,6 +339,30 @@ impl Worker {
 }
 
 impl Outcome {
+    /// What went wrong without stopping, one line each.
+    #[must_use]
+    pub fn trouble(&self) -> Vec<String> {
+        let failed = |failure: &RuleFailure| format!("rule {} failed on {}: {}", failure.rule, failure.source, failure.reason);
+        let mut lines: Vec<String> = self.rule_failures.iter().map(failed).collect();
+        let (late, dropped) = self.left_out;
+        if late > 0 {
+            lines.push(format!("{late} events came too late for their window"));
+        }
+        if dropped > 0 {
+            let limit = keytrail_detect::Window::LIMIT;
+            lines.push(format!("{dropped} events were kept out of windows that held {limit} already"));
+        }
+        lines
+    }
+
+    fn read(&mut self, batch: &EventBatch) {
+        *self.events.entry(batch.source.to_string()).or_default() += batch.rows() as u64;
+        for time in (0..batch.rows()).map(|row| batch.time(row)) {
+            let (first, last) = self.range.unwrap_or((time, time));
+            self.range = Some((first.min(time), last.max(time)));
+        }
+    }
+
     fn count(&mut self, rejects: Vec<Reject>, found: &Normalised) {
         self.reject_count += (rejects.len() + found.rejects.len()) as u64;
         self.keep_rejects(rejects.into_iter().chain(found.rejects.iter().cloned()));
@@ -339,7 +385,13 @@ impl Outcome {
 
     /// Takes over what another thread read.
     fn merge(&mut self, other: Self) {
-        self.events += other.events;
+        for (source, count) in other.events {
+            *self.events.entry(source).or_default() += count;
+        }
+        if let Some((first, last)) = other.range {
+            let known = self.range.unwrap_or((first, last));
+            self.range = Some((known.0.min(first), known.1.max(last)));
+        }
         self.reject_count += other.reject_count;
         self.keep_rejects(other.rejects.into_iter());
         self.rejects.sort_by(|left, right| left.position.cmp(&right.position));

@@ -1,5 +1,6 @@
 //! The command line of `keytrail rule`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -15,6 +16,8 @@ pub enum Rule {
     Test(Test),
     /// Check rules, exceptions and overlays without running them: of the given files or folders, or of all.
     Lint(Lint),
+    /// Run rules over logs of the past, without writing anything: findings by day, owners, actions that would be planned.
+    Backtest(Backtest),
     /// Show which techniques, risks and log sources the rules cover, and which promised ones they do not.
     Coverage(Coverage),
     /// List the event columns, and with a log source what fills them and what else its records hold.
@@ -116,6 +119,33 @@ pub struct Coverage {
     /// Exit with 1 when something promised in coverage.yaml has no rule that is on.
     #[arg(long)]
     pub fail_on_gaps: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Backtest {
+    /// Files, folders or globs. Repeatable.
+    #[arg(long, required = true, value_name = "PATH")]
+    pub data: Vec<String>,
+    /// Only events from this date or RFC 3339 time on.
+    #[arg(long, value_name = "TIME", value_parser = date)]
+    pub since: Option<Micros>,
+    /// Only events before this date or RFC 3339 time.
+    #[arg(long, value_name = "TIME", value_parser = date)]
+    pub until: Option<Micros>,
+    /// Only this rule, by id. Repeatable.
+    #[arg(long, value_name = "ID")]
+    pub rule: Vec<String>,
+    #[command(flatten)]
+    pub rule_set: RuleSet,
+    /// Threads that read and match; all cores unless said. The findings do not depend on it.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print each finding instead of a row for each rule.
+    #[arg(long)]
+    pub findings: bool,
+    /// Leave out owners, lineage, plans and tickets: quicker, when only the matches are of interest.
+    #[arg(long)]
+    pub detect_only: bool,
 }
 
 fn date(text: &str) -> Result<Micros, String> {

@@ -82,9 +82,7 @@ pub fn summary(outcome: &Outcome) -> String {
     for (exception, count) in &outcome.excepted {
         lines.push(format!("{count} events excepted by {exception}"));
     }
-    for failure in &outcome.rule_failures {
-        lines.push(format!("rule {} failed on {}: {}", failure.rule, failure.source, failure.reason));
-    }
+    lines.extend(outcome.trouble());
     lines.join("\n")
 }
 
@@ -108,15 +106,16 @@ fn found(outcome: &Outcome) -> String {
     )
 }
 
-fn read(outcome: &Outcome) -> String {
-    if outcome.census.total() == 0 {
+/// How many events of which log sources.
+pub fn read(outcome: &Outcome) -> String {
+    let total: u64 = outcome.events.values().sum();
+    if total == 0 {
         return "0 events read: nothing here is a record that a mapping knows".to_owned();
     }
-    let sources: Vec<String> =
-        outcome.census.events.iter().map(|(source, count)| format!("{source} {count}")).collect();
+    let sources: Vec<String> = outcome.events.iter().map(|(source, count)| format!("{source} {count}")).collect();
     let secrets = match outcome.redacted {
         0 => String::new(),
         count => format!(", {count} secrets overwritten"),
     };
-    format!("{} events read: {}{secrets}", outcome.census.total(), sources.join(", "))
+    format!("{total} events read: {}{secrets}", sources.join(", "))
 }

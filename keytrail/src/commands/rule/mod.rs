@@ -1,5 +1,6 @@
 //! `keytrail rule`: one file for each thing that a rule's author does.
 
+mod backtest;
 mod coverage;
 mod explain;
 mod fields;
@@ -22,6 +23,7 @@ pub fn run(global: &Global, command: Rule) -> Result<()> {
         Rule::List(list) => list::run(global, &list),
         Rule::Test(test) => test::run(global, &test),
         Rule::Lint(lint) => lint::run(global, &lint),
+        Rule::Backtest(backtest) => backtest::run(global, &backtest),
         Rule::Coverage(coverage) => coverage::run(global, &coverage),
         Rule::Fields { source, rule_set } => fields::run(global, source.as_deref(), &rule_set),
         Rule::Functions => fields::functions(global),
