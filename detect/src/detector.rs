@@ -143,7 +143,7 @@ fn plan_source(
 ) -> (Vec<(usize, Compiled)>, BTreeSet<RawPath>) {
     let mut asked = Vec::new();
     for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.sources.include(source.name)) {
-        match wanted(rule).and_then(|wanted| check_names(rule, &wanted, source).map(|()| wanted)) {
+        match wanted(rule, source).and_then(|wanted| check_names(rule, &wanted, source).map(|()| wanted)) {
             Ok(wanted) => asked.push((index, rule, wanted)),
             Err(error) => errors.push(error),
         }

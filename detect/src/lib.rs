@@ -4,13 +4,16 @@
 
 mod compile;
 mod detector;
+mod dialect;
 mod group;
-mod matcher;
+mod load;
 mod rule;
 mod sigma;
-mod sigma_file;
 mod template;
 
 pub use compile::SourceFields;
 pub use detector::{Detector, RuleFailure};
+pub use dialect::{Dialect, Dialects};
+pub use load::{Loaded, Vocabulary, load};
 pub use rule::{Body, Rule, RuleTest, Sources, Status};
+pub use sigma::{Placeholders, SigmaBody};

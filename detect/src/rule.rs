@@ -4,12 +4,12 @@
 
 use keytrail_model::{FileError, Micros, Severity, did_you_mean, read_yaml, schema};
 use keytrail_sql::{Expression, Scope, Select, parse_expression, parse_select};
-use rsigma_parser::Detections;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use crate::{sigma, sigma_file, template::Template};
+use crate::sigma::{self, SigmaBody};
+use crate::template::Template;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,7 +42,7 @@ impl Sources {
 #[derive(Clone, Debug)]
 pub enum Body {
     Sql(Select),
-    Sigma(Box<Detections>),
+    Sigma(Box<SigmaBody>),
 }
 
 /// A test inside a rule file: raw vendor records that go through the mapping.
@@ -94,9 +94,18 @@ pub struct Rule {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum OneOrMany {
+pub(crate) enum OneOrMany {
     One(String),
     Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -134,11 +143,8 @@ struct Written {
 const DAY: i64 = 86_400 * Micros::SECOND;
 
 impl Rule {
-    /// Reads a rule file of ours, or a plain Sigma rule (which has `detection:` and `logsource:`).
+    /// Reads a rule file of ours. Sigma files, which may hold several documents, are read by `load`.
     pub fn read(file: &str, text: &str) -> Result<Self, Vec<FileError>> {
-        if sigma_file::is_sigma(text) {
-            return sigma_file::read(file, text).map_err(|error| vec![error]);
-        }
         let written: Written = read_yaml(file, text).map_err(|error| vec![error])?;
         let mut errors = Vec::new();
         let rule = Reader { file, errors: &mut errors }.rule(written);
@@ -237,8 +243,8 @@ impl Reader<'_> {
 
     fn sigma(&mut self, block: &Spanned<Value>) -> Option<(Body, String, u64)> {
         let line = block.referenced.line();
-        match sigma::parse_block(&block.value) {
-            Ok(detections) => Some((Body::Sigma(Box::new(detections)), block.value.to_string(), line)),
+        match sigma::parse_block(&block.value, line) {
+            Ok(body) => Some((Body::Sigma(Box::new(body)), block.value.to_string(), line)),
             Err(reason) => {
                 self.fail(line, reason);
                 None

@@ -4,18 +4,22 @@ use anyhow::Result;
 use keytrail_detect::Rule;
 use keytrail_model::{FileError, did_you_mean};
 
-use crate::pack::{Pack, Texts, plan, read_each};
+use crate::output::warn;
+use crate::pack::{Pack, Texts, plan};
 
 /// Every problem in the given rule files, in file and line order.
 pub fn problems(pack: &Pack, files: &Texts) -> Result<Vec<FileError>> {
-    let (rules, mut problems) = read_each(files, Rule::read);
+    let vocabulary = pack.vocabulary()?;
+    let loaded = keytrail_detect::load(files, &vocabulary);
+    loaded.skipped.iter().for_each(|skipped| warn(&skipped.to_string()));
+    let (rules, mut problems) = (loaded.rules, loaded.errors);
     let mappings = pack.mappings()?;
     let playbooks = pack.playbooks()?;
     let known: Vec<&str> = playbooks.ids().collect();
     for rule in &rules {
         problems.extend(habits(rule, &known));
     }
-    if let Err(errors) = plan(rules, &mappings) {
+    if let Err(errors) = plan(rules, &mappings, &vocabulary.dialects) {
         problems.extend(errors);
     }
     problems

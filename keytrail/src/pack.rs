@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use include_dir::{Dir, include_dir};
-use keytrail_detect::{Detector, Rule, SourceFields};
+use keytrail_detect::{Detector, Dialects, Loaded, Placeholders, Rule, SourceFields, Vocabulary};
 use keytrail_ingest::Mapping;
 use keytrail_lineage::{Enricher, Guardrails, Inventory};
-use keytrail_model::{RawPath, did_you_mean};
+use keytrail_model::{FileError, RawPath, did_you_mean};
 use keytrail_remediate::Playbooks;
 
 use crate::cli::RuleSet;
 use crate::failure::Failure;
+use crate::output::warn;
 
 static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rules");
 static MAPPINGS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../ingest/mappings");
@@ -36,6 +37,10 @@ pub struct Pack {
     pub guardrails: Texts,
     pub playbooks: Texts,
     pub inventory: Texts,
+    pub dialects: Texts,
+    pub placeholders: Texts,
+    /// Rules that do not load are left out instead of ending the run.
+    pub skip_bad_rules: bool,
 }
 
 impl Pack {
@@ -48,6 +53,8 @@ impl Pack {
             guardrails: texts(&RULES, "guardrails", &["cedar"]),
             playbooks: texts(&RULES, "playbooks", &["yaml"]),
             inventory: vec![("built-in inventory".to_owned(), NO_INVENTORY.to_owned())],
+            dialects: texts(&RULES, "dialects", &["yaml"]),
+            ..Self::default()
         }
     }
 
@@ -59,7 +66,7 @@ impl Pack {
 
     /// The embedded pack with the user's additions.
     pub fn with(set: &RuleSet) -> Result<Self> {
-        let mut pack = Self::embedded();
+        let mut pack = Self { skip_bad_rules: set.skip_bad_rules, ..Self::embedded() };
         if set.no_builtin_rules {
             pack.detections.clear();
         }
@@ -83,7 +90,7 @@ impl Pack {
 
     /// Adds a folder laid out like `rules/`, or one of plain rule files.
     fn add_folder(&mut self, folder: &Path) -> Result<()> {
-        let kinds = ["detections", "guardrails", "playbooks", "inventory", "mappings"];
+        let kinds = ["detections", "guardrails", "playbooks", "inventory", "mappings", "dialects", "placeholders"];
         if !folder.exists() {
             anyhow::bail!("no such folder `{}`", folder.display());
         }
@@ -95,6 +102,8 @@ impl Pack {
         merge(&mut self.guardrails, read_kind(folder, "guardrails", &["cedar"])?);
         merge(&mut self.playbooks, read_kind(folder, "playbooks", &["yaml", "yml"])?);
         merge(&mut self.mappings, read_kind(folder, "mappings", &["yaml", "yml"])?);
+        merge(&mut self.dialects, read_kind(folder, "dialects", &["yaml"])?);
+        merge(&mut self.placeholders, read_kind(folder, "placeholders", &["yaml", "yml"])?);
         self.add_inventory(read_kind(folder, "inventory", &["yaml", "yml"])?);
         Ok(())
     }
@@ -104,14 +113,56 @@ impl Pack {
         if errors.is_empty() { Ok(mappings) } else { Err(Failure::rules(errors)) }
     }
 
-    /// Rules that are switched on, all errors at once.
-    pub fn rules(&self) -> Result<Vec<Rule>> {
-        let (rules, errors) = read_each(&self.detections, Rule::read);
-        if errors.is_empty() { Ok(rules) } else { Err(Failure::rules(errors)) }
+    /// What the names in Sigma rules mean.
+    pub fn vocabulary(&self) -> Result<Vocabulary> {
+        let dialects = Dialects::load(&self.dialects).map_err(Failure::rules)?;
+        let placeholders = Placeholders::load(&self.placeholders).map_err(Failure::rules)?;
+        Ok(Vocabulary { dialects, placeholders })
     }
 
-    pub fn detector(&self, rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Detector> {
-        plan(rules, mappings).map_err(Failure::rules)
+    /// Everything that the rule files hold, and every error.
+    pub fn load(&self) -> Result<Loaded> {
+        Ok(keytrail_detect::load(&self.detections, &self.vocabulary()?))
+    }
+
+    /// Rules that are switched on, all errors at once. What was left out, and why, is said on stderr.
+    pub fn rules(&self) -> Result<Vec<Rule>> {
+        let loaded = self.load()?;
+        loaded.skipped.iter().for_each(|skipped| warn(&skipped.to_string()));
+        if loaded.errors.is_empty() {
+            return Ok(loaded.rules);
+        }
+        self.skip(loaded.errors)?;
+        Ok(loaded.rules)
+    }
+
+    /// Plans the rules; those that cannot be planned end the run, or are left out where that was asked for.
+    pub fn detector(&self, mut rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Detector> {
+        let dialects = self.vocabulary()?.dialects;
+        loop {
+            let errors = match plan(rules.clone(), mappings, &dialects) {
+                Ok(detector) => return Ok(detector),
+                Err(errors) => errors,
+            };
+            let before = rules.len();
+            rules.retain(|rule| errors.iter().all(|error| error.file != rule.file));
+            self.skip(errors.clone())?;
+            if rules.len() == before {
+                return Err(Failure::rules(errors));
+            }
+        }
+    }
+
+    fn skip(&self, errors: Vec<FileError>) -> Result<()> {
+        if self.skip_bad_rules {
+            errors.iter().for_each(|error| warn(&format!("rule left out: {error}")));
+            return Ok(());
+        }
+        let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        if let Some(last) = texts.last_mut() {
+            last.push_str("\n  (`--skip-bad-rules` leaves such rules out and goes on)");
+        }
+        Err(Failure::Rules(texts).into())
     }
 
     pub fn playbooks(&self) -> Result<Playbooks> {
@@ -138,19 +189,25 @@ impl Pack {
 }
 
 /// Plans rules over the log sources that the mappings give.
-pub fn plan(rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Detector, Vec<keytrail_model::FileError>> {
+pub fn plan(
+    rules: Vec<Rule>,
+    mappings: &[Arc<Mapping>],
+    dialects: &Dialects,
+) -> Result<Detector, Vec<FileError>> {
     let read: Vec<&Arc<Mapping>> = mappings.iter().filter(|mapping| mapping.ignore.is_none()).collect();
     let knows: Vec<_> = read.iter().map(|mapping| |path: &RawPath| mapping.knows(path)).collect();
-    let sources: Vec<SourceFields<'_>> =
-        read.iter().zip(&knows).map(|(mapping, knows)| SourceFields { name: &mapping.source, knows }).collect();
-    Detector::new(rules, &sources)
+    let sources = read.iter().zip(&knows).map(|(mapping, knows)| {
+        let name = mapping.source.as_str();
+        SourceFields { name, knows, dialect: dialects.get(name) }
+    });
+    Detector::new(rules, &sources.collect::<Vec<_>>())
 }
 
 /// Reads every file with `read`; what went well, and every error.
 pub fn read_each<T>(
     files: &Texts,
-    read: impl Fn(&str, &str) -> Result<T, Vec<keytrail_model::FileError>>,
-) -> (Vec<T>, Vec<keytrail_model::FileError>) {
+    read: impl Fn(&str, &str) -> Result<T, Vec<FileError>>,
+) -> (Vec<T>, Vec<FileError>) {
     let mut good = Vec::new();
     let mut errors = Vec::new();
     for (file, text) in files {

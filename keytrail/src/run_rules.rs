@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use keytrail_detect::{Detector, Rule, RuleTest};
+use keytrail_detect::{Detector, Dialects, Rule, RuleTest};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader};
 use keytrail_lineage::{Enricher, Guardrails, Inventory};
 use keytrail_model::{Owner, OwnerKind};
@@ -24,16 +24,19 @@ pub struct Verdict {
 pub struct Bench {
     mappings: Vec<Arc<Mapping>>,
     guardrails: Guardrails,
+    dialects: Dialects,
 }
 
 impl Bench {
     pub fn new(pack: &Pack) -> Result<Self> {
-        Ok(Self { mappings: pack.mappings()?, guardrails: pack.guardrails()? })
+        let dialects = pack.vocabulary()?.dialects;
+        Ok(Self { mappings: pack.mappings()?, guardrails: pack.guardrails()?, dialects })
     }
 
     /// Runs all tests of a rule.
     pub fn run(&self, rule: &Rule) -> Result<Vec<Verdict>> {
-        let mut detector = plan(vec![rule.clone()], &self.mappings).map_err(crate::failure::Failure::rules)?;
+        let mut detector =
+            plan(vec![rule.clone()], &self.mappings, &self.dialects).map_err(crate::failure::Failure::rules)?;
         let needed = Needed { columns: None, paths: detector.paths().clone() };
         let mut normaliser =
             Normaliser::new(&self.mappings, &needed, Limits::default()).map_err(crate::failure::config)?;

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::lint;
 use crate::output::{self, Rows, note};
-use crate::pack::{Pack, detections, read_each};
+use crate::pack::{Pack, detections};
 use crate::run_rules::{Bench, Verdict};
 
 pub fn run(global: &Global, command: Rule) -> Result<()> {
@@ -55,11 +55,13 @@ fn sources(sources: &Sources) -> String {
 }
 
 fn test(global: &Global, paths: &[PathBuf]) -> Result<()> {
-    let (rules, errors) = read_each(&detections(paths)?, Detection::read);
-    if !errors.is_empty() {
-        return Err(Failure::rules(errors));
+    let pack = Pack::embedded();
+    let loaded = keytrail_detect::load(&detections(paths)?, &pack.vocabulary()?);
+    if !loaded.errors.is_empty() {
+        return Err(Failure::rules(loaded.errors));
     }
-    let bench = Bench::new(&Pack::embedded())?;
+    let rules = loaded.rules;
+    let bench = Bench::new(&pack)?;
     let mut verdicts = Vec::new();
     for rule in &rules {
         verdicts.extend(bench.run(rule)?);
