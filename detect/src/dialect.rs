@@ -9,7 +9,7 @@ use rsigma_parser::LogSource;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use crate::rule::OneOrMany;
+use crate::entries::OneOrMany;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,7 +120,7 @@ impl Called {
 }
 
 /// A log source with what narrows it: any of the expressions, or nothing.
-pub(crate) type Narrowed = (String, Vec<Expression>);
+pub(crate) type Meant = (String, Vec<Expression>);
 
 /// The dialects of all log sources.
 #[derive(Clone, Debug, Default)]
@@ -156,7 +156,7 @@ impl Dialects {
     }
 
     /// The log sources that a rule's `logsource:` means.
-    pub(crate) fn sources(&self, asked: &LogSource) -> Result<Vec<Narrowed>, String> {
+    pub(crate) fn sources(&self, asked: &LogSource) -> Result<Vec<Meant>, String> {
         let mut found = Vec::new();
         for dialect in self.0.values() {
             let mut called = dialect.called.iter().filter(|called| called.means(asked)).peekable();

@@ -1,6 +1,7 @@
 //! The event: one table of fields, from which the Arrow schema, `rule fields`, docs and OCSF paths come.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit};
 
@@ -119,6 +120,14 @@ pub const FIELDS: &[Field] = &[
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Field> {
     FIELDS.iter().find(|field| field.name == name)
+}
+
+/// Where the field of that name stands in `FIELDS`.
+#[must_use]
+pub fn position(name: &str) -> Option<usize> {
+    static POSITIONS: LazyLock<HashMap<&str, usize>> =
+        LazyLock::new(|| FIELDS.iter().enumerate().map(|(at, field)| (field.name, at)).collect());
+    POSITIONS.get(name).copied()
 }
 
 /// Arrow schema of `events`; each column's metadata carries its OCSF path and doc.

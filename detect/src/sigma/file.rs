@@ -6,8 +6,8 @@ use rsigma_parser::{FilterRule, FilterRuleTarget};
 
 use super::place::Place;
 use super::{Documents, Filter, Named, SigmaBody};
-use crate::dialect::{Dialects, Narrowed};
-use crate::rule::{Body, Rule, Sources, Status};
+use crate::dialect::{Dialects, Meant};
+use crate::rule::{Body, Rule, Sources, State, Status};
 use crate::template::Template;
 
 /// Whether the text holds Sigma documents and not a rule of ours.
@@ -18,15 +18,15 @@ pub(crate) fn is_sigma(text: &str) -> bool {
 
 /// Every document of a file.
 pub(crate) fn read(file: &str, text: &str, dialects: &Dialects) -> Result<Documents, Vec<FileError>> {
-    let whole = Place::new(text, 1);
-    let parsed = parse_sigma_yaml(text).map_err(|error| vec![whole.parser_error(file, &error.to_string())])?;
+    let whole = Place::new(file, text);
+    let parsed = parse_sigma_yaml(text).map_err(|error| vec![whole.parser_error(&error.to_string())])?;
     if !parsed.errors.is_empty() {
-        return Err(parsed.errors.iter().map(|error| whole.parser_error(file, error)).collect());
+        return Err(parsed.errors.iter().map(|error| whole.parser_error(error)).collect());
     }
     if parsed.is_empty() {
         return Err(vec![FileError::new(file, None, "no Sigma document found")]);
     }
-    Reader { file, places: Place::documents(text), dialects, single: parsed.len() == 1 }.documents(parsed)
+    Reader { file, places: Place::documents(file, text), dialects, single: parsed.len() == 1 }.documents(parsed)
 }
 
 struct Reader<'a> {
@@ -93,7 +93,7 @@ impl Reader<'_> {
     }
 }
 
-fn convert(file: &str, id: String, rule: SigmaRule, place: Place, sources: Vec<Narrowed>) -> Rule {
+fn convert(file: &str, id: String, rule: SigmaRule, place: Place, sources: Vec<Meant>) -> Rule {
     let line = place.line_of("detection").or(Some(1));
     let text = rule.detection.condition_strings.join(" | ");
     let names = sources.iter().map(|(source, _)| source.clone()).collect();
@@ -106,6 +106,7 @@ fn convert(file: &str, id: String, rule: SigmaRule, place: Place, sources: Vec<N
         title: rule.title,
         severity: severity(rule.level),
         status: status(rule.status),
+        state: State::On,
         sources: Sources::Named(names),
         tags: rule.tags,
         description: rule.description.unwrap_or_default(),
@@ -115,11 +116,16 @@ fn convert(file: &str, id: String, rule: SigmaRule, place: Place, sources: Vec<N
         select: Vec::new(),
         group_by: vec!["actor".to_owned(), "credential".to_owned()],
         suppress_for: 86_400 * Micros::SECOND,
+        window: None,
+        steps: Vec::new(),
         playbook: None,
         false_positives: rule.falsepositives,
         runbook: None,
         references: rule.references,
         tests: Vec::new(),
+        narrowed: Vec::new(),
+        overlaid: Vec::new(),
+        exceptions: Vec::new(),
     }
 }
 

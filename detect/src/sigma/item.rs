@@ -52,8 +52,8 @@ impl Build<'_> {
         let mut tests = Vec::new();
         for value in values {
             let made = modifiers.tests(value).map_err(|message| {
-                let line = self.place.line_of(&written(value)).or_else(|| self.place.line_of(field));
-                Fault { line, message: format!("sigma: `{field}`: {message}") }
+                let fault = self.place.fault(&written(value), format!("sigma: `{field}`: {message}"));
+                Fault { line: fault.line.or_else(|| self.place.line_of(field)), ..fault }
             })?;
             tests.push(made);
         }

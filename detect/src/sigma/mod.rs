@@ -28,7 +28,6 @@ use serde_json::{Value, json};
 
 use crate::rule::Rule;
 use build::Build;
-#[expect(unused_imports, reason = "the predicate index reads them out of the expression")]
 pub(crate) use matches::{Matches, Tests};
 pub(crate) use place::{Fault, Place};
 pub use placeholders::Placeholders;
@@ -107,15 +106,15 @@ impl Documents {
 }
 
 /// Reads a `sigma:` block (named selections and a condition) with Sigma's own parser.
-pub(crate) fn parse_block(block: &Value, line: u64) -> Result<SigmaBody, String> {
+pub(crate) fn parse_block(block: &Value) -> Result<SigmaBody, String> {
     let document = json!({"title": "rule", "logsource": {"product": "keytrail"}, "detection": block});
     let collection = parse_sigma_yaml(&document.to_string()).map_err(|error| error.to_string())?;
     if let Some(error) = collection.errors.first() {
-        let said = Place::default().parser_error("", error);
+        let said = Place::default().parser_error(error);
         return Err(format!("sigma: {}", said.message));
     }
     let rule = collection.rules.into_iter().next().ok_or("sigma: no detection found")?;
-    Ok(SigmaBody::new(rule.detection, Place::new("", line)))
+    Ok(SigmaBody::new(rule.detection, Place::default()))
 }
 
 /// The expression and the columns that it reads.

@@ -4,9 +4,10 @@ use rsigma_parser::reference::MODIFIERS;
 
 use keytrail_model::{FileError, did_you_mean};
 
-/// The text of one document, and the line of the file on which it starts.
+/// The text of one document, its file, and the line of the file on which it starts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
+    file: String,
     text: String,
     first: u64,
 }
@@ -14,30 +15,33 @@ pub(crate) struct Place {
 /// Something wrong in a detection, and the line to blame where one was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
+    /// Empty where the rule's own is meant.
+    pub(crate) file: String,
     pub(crate) line: Option<u64>,
     pub(crate) message: String,
 }
 
 impl Place {
-    pub(crate) fn new(text: &str, first: u64) -> Self {
-        Self { text: text.to_owned(), first }
+    pub(crate) fn new(file: &str, text: &str) -> Self {
+        Self { file: file.to_owned(), text: text.to_owned(), first: 1 }
     }
 
     /// The documents of a file, each with its place.
-    pub(crate) fn documents(text: &str) -> Vec<Self> {
+    pub(crate) fn documents(file: &str, text: &str) -> Vec<Self> {
+        let file = || file.to_owned();
         let mut found = Vec::new();
         let mut first = 1;
         let mut lines = Vec::new();
         for (number, line) in (1u64..).zip(text.lines()) {
             if line.trim_end() == "---" || line.starts_with("--- ") {
-                found.push(Self { text: lines.join("\n"), first });
+                found.push(Self { file: file(), text: lines.join("\n"), first });
                 lines.clear();
                 first = number + 1;
             } else {
                 lines.push(line);
             }
         }
-        found.push(Self { text: lines.join("\n"), first });
+        found.push(Self { file: file(), text: lines.join("\n"), first });
         found
     }
 
@@ -56,18 +60,18 @@ impl Place {
     }
 
     pub(crate) fn fault(&self, needle: &str, message: impl Into<String>) -> Fault {
-        Fault { line: self.line_of(needle), message: message.into() }
+        Fault { file: self.file.clone(), line: self.line_of(needle), message: message.into() }
     }
 
     /// An error of Sigma's parser in our words, with the line it means.
-    pub(crate) fn parser_error(&self, file: &str, error: &str) -> FileError {
+    pub(crate) fn parser_error(&self, error: &str) -> FileError {
         let quoted = error.split(['\'', '`', '"']).nth(1).unwrap_or_default();
         let line = said_line(error).map(|line| line + self.first - 1);
         let line = line.or_else(|| if error.contains("ondition") { self.line_of("condition") } else { None });
         let line = line.or_else(|| self.line_of(&format!("|{quoted}")).filter(|_| !quoted.is_empty()));
         let line = line.or_else(|| self.line_of(quoted)).or_else(|| self.line_of("detection"));
         let hint = if error.contains("modifier") { nearest_modifier(quoted) } else { String::new() };
-        FileError::new(file, line, format!("{}{hint}", lower(error)))
+        FileError::new(&self.file, line, format!("{}{hint}", lower(error)))
     }
 }
 

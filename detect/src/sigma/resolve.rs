@@ -59,6 +59,11 @@ impl Resolver<'_> {
         })
     }
 
+    /// The same as columns that hold every value.
+    pub(crate) fn names(&self, field: &str) -> Result<Vec<Name>, String> {
+        Ok(self.targets(field)?.iter().map(|target| target.name(Want::Any)).collect())
+    }
+
     fn unknown(&self, field: &str, hint: &str) -> String {
         format!("`{field}` is neither an event column nor a field of {}{hint}", self.source)
     }

@@ -20,7 +20,7 @@ fn body(detection: &str) -> SigmaBody {
     let text = format!("title: t\nlogsource: {{product: p}}\ndetection:\n{detection}\n");
     let mut parsed = parse_sigma_yaml(&text).expect("YAML");
     assert!(parsed.errors.is_empty(), "{detection}: {:?}", parsed.errors);
-    SigmaBody::new(parsed.rules.remove(0).detection, Place::new(&text, 1))
+    SigmaBody::new(parsed.rules.remove(0).detection, Place::new("x.yml", &text))
 }
 
 fn any(_: &RawPath) -> Result<(), String> {

@@ -1,0 +1,1 @@
+//! The operators against plain cases and an oracle.
