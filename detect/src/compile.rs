@@ -90,10 +90,10 @@ impl<'a> Part<'a> {
         of.map(|column| (&column.expression, column.network))
     }
 
-    /// The fields of a Sigma correlation's step that its window looks at.
-    fn fields(&self) -> Option<&'a [String]> {
+    /// The fields of a Sigma correlation's step that its window looks at, and those that its matches show.
+    fn fields(&self) -> Option<(&'a [String], &'a [String])> {
         match self.step.map(|step| &step.filter) {
-            Some(Takes::Sigma { of, .. }) => Some(of),
+            Some(Takes::Sigma { of, show, .. }) => Some((of, show)),
             _ => None,
         }
     }
@@ -121,6 +121,8 @@ pub(crate) struct Wanted {
     keys: Vec<Columns>,
     /// The same for the values of a Sigma correlation.
     fields: Vec<Columns>,
+    /// And for what its matches show, by the names of the fields.
+    shown: Vec<(String, Columns)>,
 }
 
 /// Columns of which the first that has a value counts.
@@ -149,11 +151,16 @@ pub(crate) fn wanted(part: &Part<'_>, source: &SourceFields<'_>) -> Result<Wante
     let shown = part.selected().map(|(_, expression)| expression).chain(part.values().map(|(of, _)| of));
     let mut shown_names: BTreeSet<Name> = shown.flat_map(|expression| expression.names.iter().cloned()).collect();
     shown_names.extend(excepted::names(part.rule, source)?);
-    let (keys, fields) = match part.fields() {
-        None => (part.keys().iter().map(|column| vec![column.clone()]).collect(), Vec::new()),
-        Some(of) => (columns(part, part.keys(), source, &mut shown_names)?, columns(part, of, source, &mut shown_names)?),
+    let mut wanted = Wanted { predicate, filter_names, shown_names, keys: Vec::new(), fields: Vec::new(), shown: Vec::new() };
+    let Some((of, show)) = part.fields() else {
+        wanted.keys = part.keys().iter().map(|column| vec![column.clone()]).collect();
+        return Ok(wanted);
     };
-    Ok(Wanted { predicate, filter_names, shown_names, keys, fields })
+    wanted.keys = columns(part, part.keys(), source, &mut wanted.shown_names)?;
+    wanted.fields = columns(part, of, source, &mut wanted.shown_names)?;
+    let shown = columns(part, show, source, &mut wanted.shown_names)?;
+    wanted.shown = show.iter().cloned().zip(shown).collect();
+    Ok(wanted)
 }
 
 /// Where fields stand, as Sigma rules name them.
@@ -224,6 +231,9 @@ impl Wanted {
         let mut select = Vec::new();
         for (name, expression) in part.selected() {
             select.push((name.clone(), plan_shown(expression, batch, planner).map_err(fail)?));
+        }
+        for (name, columns) in &self.shown {
+            select.push((name.clone(), first_of(columns, batch, planner).map_err(fail)?));
         }
         let mut values = Vec::new();
         for (expression, network) in part.values() {

@@ -14,6 +14,7 @@ mod group;
 mod index;
 mod load;
 mod matches;
+mod nesting;
 mod overlay;
 mod plan;
 mod predicate;

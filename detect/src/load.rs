@@ -1,11 +1,13 @@
 //! Rule files together: reads them all, puts placeholders in, lets filters narrow what they name and correlations take
 //! up the rules that they count.
 
+use std::collections::BTreeSet;
+
 use keytrail_model::{FileError, did_you_mean};
 
 use crate::dialect::Dialects;
 use crate::rule::{Body, Rule};
-use crate::sigma::{Documents, Filter, Named, Placeholders, SigmaBody, file};
+use crate::sigma::{Correlated, Documents, Filter, Named, Placeholders, SigmaBody, correlate, file};
 
 /// What the names in Sigma rules mean.
 #[derive(Clone, Debug, Default)]
@@ -41,16 +43,20 @@ pub fn load(files: &[(String, String)], vocabulary: &Vocabulary) -> Loaded {
             }
         }
     }
-    loaded.expand(&vocabulary.placeholders, &mut documents);
+    let left_out = loaded.expand(&vocabulary.placeholders, &mut documents);
     for filter in &documents.filters {
         loaded.errors.extend(apply(filter, &mut documents.rules));
     }
-    loaded.rules.extend(documents.rules.into_iter().map(|named| named.rule));
+    let Correlated { rules, errors, skipped } = correlate(&documents.correlations, &mut documents.rules, &left_out);
+    loaded.rules.extend(documents.rules.into_iter().map(|named| named.rule).chain(rules));
+    loaded.errors.extend(errors);
+    loaded.skipped.extend(skipped);
     loaded
 }
 
 impl Loaded {
-    fn expand(&mut self, placeholders: &Placeholders, documents: &mut Documents) {
+    /// Puts placeholders in; the names of the Sigma rules that are left out.
+    fn expand(&mut self, placeholders: &Placeholders, documents: &mut Documents) -> BTreeSet<String> {
         let skipped = &mut self.skipped;
         let mut keep = |rule: &mut Rule| {
             let missing = missing(rule, placeholders);
@@ -58,13 +64,21 @@ impl Loaded {
             missing.is_empty()
         };
         self.rules.retain_mut(&mut keep);
-        documents.rules.retain_mut(|named| keep(&mut named.rule));
+        let mut left_out = BTreeSet::new();
+        documents.rules.retain_mut(|named| {
+            let kept = keep(&mut named.rule);
+            if !kept {
+                left_out.extend(named.names.iter().cloned());
+            }
+            kept
+        });
         documents.filters.retain_mut(|filter| {
             let missing = placeholders.expand(&mut filter.detections);
             let line = |name: &str| filter.place.line_of(name);
-            skipped.extend(missing.iter().map(|name| without_values(&filter.file, line(name), name, "filter")));
+            skipped.extend(missing.iter().map(|name| without_values(filter.place.file(), line(name), name, "filter")));
             missing.is_empty()
         });
+        left_out
     }
 }
 
@@ -87,7 +101,7 @@ fn apply(filter: &Filter, rules: &mut [Named]) -> Vec<FileError> {
         if !rules.iter().any(|rule| rule.is_called(name)) {
             let known = rules.iter().flat_map(|rule| &rule.names).map(String::as_str);
             let message = format!("filter names rule `{name}`, which is not loaded{}", did_you_mean(name, known));
-            errors.push(FileError::new(&filter.file, filter.place.line_of(name), message));
+            errors.push(FileError::new(filter.place.file(), filter.place.line_of(name), message));
         }
     }
     for named in rules {
@@ -143,7 +157,7 @@ mod tests {
     #[test]
     fn an_unknown_log_source_is_refused_by_name() {
         let text = said(&loaded(&[("x.yml", &RULE.replace("cloudtrail", "okta"))], "{}").errors);
-        let wanted = "x.yml:3: no mapping reads the log source `aws/okta` (known: aws/cloudtrail)";
+        let wanted = "x.yml:3: no mapping reads the log source `aws/okta`, did you mean `aws/cloudtrail`? (known: aws/cloudtrail)";
         assert_eq!(text, wanted);
     }
 
@@ -180,6 +194,98 @@ mod tests {
         let text = said(&none.skipped);
         assert!(text.starts_with("x.yml:5: rule skipped: placeholder `%names%` has no values: write `names: "), "{text}");
         assert_eq!(loaded(&[("x.yml", &rule)], "names: [a, b]").rules.len(), 1);
+    }
+
+    const USED: &str = "title: Used\nname: used\nlogsource: {product: aws, service: cloudtrail}\n\
+                        detection:\n  s: {eventName: GetObject}\n  condition: s\nlevel: low\n";
+
+    fn correlated(text: &str) -> Loaded {
+        loaded(&[("used.yml", USED), ("stop.yml", RULE), ("c.yml", &format!("title: C\nid: c\ncorrelation:\n{text}"))], "{}")
+    }
+
+    #[test]
+    fn each_kind_of_correlation_is_a_window() {
+        use crate::window::{Combination, Kind, Measure};
+        let measure = |text: &str| {
+            let loaded = correlated(text);
+            assert!(loaded.errors.is_empty(), "{}", said(&loaded.errors));
+            let rule = loaded.rules.iter().find(|rule| rule.id == "c").expect("the correlation");
+            let window = rule.window.clone().expect("a window");
+            assert_eq!((window.within, window.kind), (300_000_000, Kind::Sliding));
+            (window.measure, rule.steps.len(), rule.steps.iter().map(|step| step.by.join(",")).collect::<Vec<_>>())
+        };
+        let of = |kind: &str, condition: &str| {
+            let condition = if condition.is_empty() { String::new() } else { format!("  condition: {condition}\n") };
+            measure(&format!("  type: {kind}\n  rules: [used, Trail stopped]\n  group-by: [a]\n  timespan: 5m\n{condition}"))
+        };
+        let (counted, steps, by) = of("event_count", "{gte: 3}");
+        assert!(matches!(counted, Measure::Count(_)) && steps == 2, "{counted:?}");
+        assert_eq!(by, ["a", "a"]);
+        assert!(matches!(of("value_count", "{gte: 3, field: x}").0, Measure::Distinct(_)));
+        assert!(matches!(of("value_sum", "{gt: 3, field: x}").0, Measure::Sum(_)));
+        assert!(matches!(of("value_avg", "{gt: 3, field: x}").0, Measure::Avg(_)));
+        assert!(matches!(of("value_median", "{gt: 3, field: x}").0, Measure::Percentile { rank: 50.0, .. }));
+        let ninety = of("value_percentile", "{gt: 3, field: x, percentile: 90}").0;
+        assert!(matches!(ninety, Measure::Percentile { rank: 90.0, .. }), "{ninety:?}");
+        assert_eq!(of("temporal", "").0, Measure::AllOf(Combination::all(2)));
+        assert_eq!(of("temporal_ordered", "").0, Measure::Sequence);
+        let either = Combination::Or(vec![
+            Combination::And(vec![Combination::Step(0)]),
+            Combination::And(vec![Combination::Step(1)]),
+        ]);
+        assert_eq!(of("temporal", "{gte: 1}").0, Measure::AllOf(either));
+        let without = Combination::And(vec![Combination::Step(0), Combination::Not(Box::new(Combination::Step(1)))]);
+        let named = "  type: temporal\n  rules: [used, stopped]\n  timespan: 5m\n  condition: used and not stopped\n";
+        let rule = RULE.replace("title: ", "name: stopped\ntitle: ");
+        let text = format!("title: C\nid: c\ncorrelation:\n{named}");
+        let loaded = loaded(&[("used.yml", USED), ("stop.yml", &rule), ("c.yml", &text)], "{}");
+        let measures: Vec<_> = loaded.rules.iter().filter_map(|rule| Some(rule.window.clone()?.measure)).collect();
+        assert_eq!(measures, [Measure::AllOf(without)], "{}", said(&loaded.errors));
+    }
+
+    #[test]
+    fn rules_that_a_correlation_counts_yield_nothing_of_their_own() {
+        let text = "  type: event_count\n  rules: [used]\n  group-by: [a]\n  timespan: 5m\n  condition: {gte: 2}\n";
+        let ids = |text: &str| correlated(text).rules.into_iter().map(|rule| rule.id).collect::<Vec<_>>();
+        assert_eq!(ids(text), ["00000000-0000-4000-8000-000000000001", "c"]);
+        assert_eq!(ids(&format!("{text}generate: true\n")), ["used", "00000000-0000-4000-8000-000000000001", "c"]);
+    }
+
+    #[test]
+    fn correlations_nest_and_aliases_name_the_field_of_each_rule() {
+        let text = "  type: event_count\n  rules: used\n  group-by: [userName]\n  timespan: 5m\n  condition: {gte: 2}\n\
+                    ---\ntitle: D\nid: d\ncorrelation:\n  type: temporal_ordered\n  rules: [c, Trail stopped]\n  \
+                    group-by: [who]\n  timespan: 1h\n  aliases:\n    who: {c: account, Trail stopped: principal}\n";
+        let loaded = correlated(text);
+        assert!(loaded.errors.is_empty(), "{}", said(&loaded.errors));
+        let [inner, outer] = loaded.rules.as_slice() else { panic!("{:?}", loaded.rules) };
+        assert!(inner.window.as_ref().is_some_and(|window| window.quiet));
+        let crate::window::Takes::Sigma { show, .. } = &inner.steps[0].filter else { panic!("{inner:?}") };
+        assert_eq!(show, &["account", "userName"]);
+        assert!(matches!(&outer.steps[0].filter, crate::window::Takes::Matches(id) if id == "c"));
+        assert_eq!((&outer.steps[0].by, &outer.steps[1].by), (&vec!["account".to_owned()], &vec!["principal".to_owned()]));
+        assert_eq!(outer.severity, keytrail_model::Severity::High, "that of the gravest rule");
+    }
+
+    #[test]
+    fn what_a_correlation_cannot_mean_is_said() {
+        let text = "  type: event_count\n  rules: [used]\n  group-by: [a]\n  timespan: 5m\n  condition: {gte: 2}\n";
+        for (from, to, wanted) in [
+            ("[used]", "[usd]", "c.yml:5: correlation names rule `usd`, which is not loaded, did you mean `used`?"),
+            ("[used]", "[c]", "c.yml:3: the correlation counts itself"),
+            ("event_count", "value_count", "c.yml:8: value_count wants a `field`"),
+            ("event_count", "evnt_count", "c.yml:"),
+            ("{gte: 2}", "used", "c.yml:8: event_count wants a number"),
+            ("{gte: 2}", "{gte: 2}\n  aliases:\n    a: {other: x}", "c.yml:6: alias `a` names no field"),
+        ] {
+            let error = said(&correlated(&text.replace(from, to)).errors);
+            assert!(error.starts_with(wanted), "{error}\nwanted {wanted}");
+        }
+        let rule = USED.replace("GetObject", "'%x%'").replace("eventName", "eventName|expand");
+        let text = format!("title: C\nid: c\ncorrelation:\n{text}");
+        let loaded = loaded(&[("used.yml", &rule), ("c.yml", &text)], "{}");
+        assert!(said(&loaded.skipped).contains("c.yml:5: correlation skipped: its rule `used` is"), "{loaded:?}");
+        assert!(loaded.errors.is_empty() && loaded.rules.is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::excepted::Excepted;
 use crate::filter::Filter;
 use crate::index::{Index, Lookup};
 use crate::matches::Matches;
+use crate::nesting::Nesting;
 use crate::rule::Rule;
 use crate::window::Window;
 
@@ -42,6 +43,7 @@ pub struct Plan {
     sources: HashMap<String, SourcePlan>,
     paths: BTreeMap<String, BTreeSet<RawPath>>,
     columns: BTreeSet<String>,
+    pub(crate) nesting: Nesting,
 }
 
 impl Plan {
@@ -49,8 +51,10 @@ impl Plan {
     pub fn new(rules: Vec<Rule>, sources: &[SourceFields<'_>]) -> Result<Self, Vec<FileError>> {
         let mut errors = duplicates(&rules);
         errors.extend(parts(&rules).flat_map(|part| unknown_sources(&part, sources)));
+        let (nesting, more) = Nesting::new(&rules);
+        errors.extend(more);
         let mut plan =
-            Self { rules, sources: HashMap::new(), paths: BTreeMap::new(), columns: BTreeSet::new() };
+            Self { rules, sources: HashMap::new(), paths: BTreeMap::new(), columns: BTreeSet::new(), nesting };
         let planner = Planner::new();
         for source in sources {
             plan.add(source, &planner, &mut errors);

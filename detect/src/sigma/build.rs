@@ -138,7 +138,7 @@ fn selected(name: &str, pattern: &SelectorPattern) -> bool {
     }
 }
 
-fn like(name: &str, pattern: &str) -> bool {
+pub(super) fn like(name: &str, pattern: &str) -> bool {
     match pattern.split_once('*') {
         None => name == pattern,
         Some((before, after)) => {

@@ -4,6 +4,7 @@ use keytrail_model::{FileError, Micros, Severity};
 use rsigma_parser::{CorrelationRule, Level, LogSource, SigmaCollection, SigmaRule, parse_sigma_yaml};
 use rsigma_parser::{FilterRule, FilterRuleTarget};
 
+use super::correlation::Correlation;
 use super::place::Place;
 use super::{Documents, Filter, Named, SigmaBody};
 use crate::dialect::{Dialects, Meant};
@@ -54,7 +55,7 @@ impl Reader<'_> {
     }
 
     fn rule(&self, number: usize, rule: SigmaRule) -> Result<Named, FileError> {
-        let place = self.place(&[rule.id.as_deref(), rule.name.as_deref(), Some(&rule.title)]);
+        let place = self.place(rule.id.as_deref(), rule.name.as_deref(), &rule.title);
         let sources = self.dialects.sources(&rule.logsource).map_err(|message| {
             let line = place.line_of("service").or_else(|| place.line_of("logsource"));
             FileError::new(self.file, line, message)
@@ -62,28 +63,29 @@ impl Reader<'_> {
         let id = self.id(number, rule.id.as_deref().or(rule.name.as_deref()));
         let names = [rule.id.clone(), rule.name.clone(), Some(rule.title.clone())].into_iter().flatten().collect();
         let logsource = rule.logsource.clone();
-        Ok(Named { names, logsource, rule: convert(self.file, id, rule, place, sources) })
+        Ok(Named { names, logsource, rule: convert(id, rule, place, sources) })
     }
 
-    fn correlation(&self, number: usize, rule: CorrelationRule) -> super::Correlation {
-        let place = self.place(&[rule.id.as_deref(), rule.name.as_deref(), Some(&rule.title)]);
+    fn correlation(&self, number: usize, rule: CorrelationRule) -> Correlation {
+        let place = self.place(rule.id.as_deref(), rule.name.as_deref(), &rule.title);
         let id = self.id(number, rule.id.as_deref().or(rule.name.as_deref()));
-        super::Correlation { id, file: self.file.to_owned(), rule, place }
+        Correlation { id, rule, place }
     }
 
     fn filter(&self, filter: FilterRule) -> Filter {
-        let place = self.place(&[filter.id.as_deref(), filter.name.as_deref(), Some(&filter.title)]);
+        let place = self.place(filter.id.as_deref(), filter.name.as_deref(), &filter.title);
         let rules = match filter.rules {
             FilterRuleTarget::Any => None,
             FilterRuleTarget::Specific(names) => Some(names),
         };
-        Filter { file: self.file.to_owned(), rules, logsource: filter.logsource, detections: filter.detection, place }
+        Filter { rules, logsource: filter.logsource, detections: filter.detection, place }
     }
 
-    /// The document that names one of these first; the whole file when documents share them.
-    fn place(&self, names: &[Option<&str>]) -> Place {
-        let known = names.iter().flatten();
-        let found = known.filter_map(|name| self.places.iter().find(|place| place.has(name))).next();
+    /// The document with that id, or else name, or else title.
+    fn place(&self, id: Option<&str>, name: Option<&str>, title: &str) -> Place {
+        let said = [("id", id), ("name", name), ("title", Some(title))];
+        let said = said.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let found = said.filter_map(|(key, value)| self.places.iter().find(|place| place.says(key, value))).next();
         found.or(self.places.first()).cloned().unwrap_or_default()
     }
 
@@ -93,40 +95,60 @@ impl Reader<'_> {
     }
 }
 
-fn convert(file: &str, id: String, rule: SigmaRule, place: Place, sources: Vec<Meant>) -> Rule {
-    let line = place.line_of("detection").or(Some(1));
+/// What rules and correlations have in common.
+pub(super) struct Head {
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) level: Option<Level>,
+    pub(super) status: Option<rsigma_parser::Status>,
+    pub(super) tags: Vec<String>,
+    pub(super) description: Option<String>,
+    pub(super) falsepositives: Vec<String>,
+    pub(super) references: Vec<String>,
+}
+
+impl Head {
+    /// A rule of ours that reads nothing yet.
+    pub(super) fn rule(self, place: &Place, body: Body) -> Rule {
+        Rule {
+            id: self.id,
+            file: place.file().to_owned(),
+            line: place.line_of("detection").or_else(|| place.line_of("correlation")).or(Some(1)),
+            title: self.title,
+            severity: severity(self.level),
+            status: status(self.status),
+            state: State::On,
+            sources: Sources::Named(Vec::new()),
+            tags: self.tags,
+            description: self.description.unwrap_or_default(),
+            summary: generic_summary(),
+            body,
+            text: String::new(),
+            select: Vec::new(),
+            group_by: vec!["actor".to_owned(), "credential".to_owned()],
+            suppress_for: 86_400 * Micros::SECOND,
+            window: None,
+            steps: Vec::new(),
+            playbook: None,
+            false_positives: self.falsepositives,
+            runbook: None,
+            references: self.references,
+            tests: Vec::new(),
+            narrowed: Vec::new(),
+            overlaid: Vec::new(),
+            exceptions: Vec::new(),
+        }
+    }
+}
+
+fn convert(id: String, rule: SigmaRule, place: Place, sources: Vec<Meant>) -> Rule {
+    let SigmaRule { title, level, status, tags, description, falsepositives, references, .. } = rule;
+    let head = Head { id, title, level, status, tags, description, falsepositives, references };
     let text = rule.detection.condition_strings.join(" | ");
     let names = sources.iter().map(|(source, _)| source.clone()).collect();
-    let mut body = SigmaBody::new(rule.detection, place);
+    let mut body = SigmaBody::new(rule.detection, place.clone());
     body.narrow = sources.into_iter().filter(|(_, narrow)| !narrow.is_empty()).collect();
-    Rule {
-        id,
-        file: file.to_owned(),
-        line,
-        title: rule.title,
-        severity: severity(rule.level),
-        status: status(rule.status),
-        state: State::On,
-        sources: Sources::Named(names),
-        tags: rule.tags,
-        description: rule.description.unwrap_or_default(),
-        summary: generic_summary(),
-        body: Body::Sigma(Box::new(body)),
-        text,
-        select: Vec::new(),
-        group_by: vec!["actor".to_owned(), "credential".to_owned()],
-        suppress_for: 86_400 * Micros::SECOND,
-        window: None,
-        steps: Vec::new(),
-        playbook: None,
-        false_positives: rule.falsepositives,
-        runbook: None,
-        references: rule.references,
-        tests: Vec::new(),
-        narrowed: Vec::new(),
-        overlaid: Vec::new(),
-        exceptions: Vec::new(),
-    }
+    Rule { sources: Sources::Named(names), text, ..head.rule(&place, Body::Sigma(Box::new(body))) }
 }
 
 fn file_stem(file: &str) -> String {
@@ -139,7 +161,7 @@ fn generic_summary() -> Template {
     Template::parse("{actor} did {action} ({outcome}) from {ip}").expect("a constant template")
 }
 
-fn severity(level: Option<Level>) -> Severity {
+pub(super) fn severity(level: Option<Level>) -> Severity {
     match level {
         Some(Level::Critical) => Severity::Critical,
         Some(Level::High) => Severity::High,

@@ -2,6 +2,8 @@
 //! Sigma documents to rules.
 
 mod build;
+mod correlate;
+mod correlation;
 mod encode;
 pub(crate) mod file;
 mod fold;
@@ -23,11 +25,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::logical_expr::Expr;
 use keytrail_sql::{Expression, Name};
-use rsigma_parser::{CorrelationRule, Detections, LogSource, parse_sigma_yaml};
+use rsigma_parser::{Detections, LogSource, parse_sigma_yaml};
 use serde_json::{Value, json};
 
 use crate::rule::Rule;
 use build::Build;
+pub(crate) use correlate::{Correlated, correlate};
+use correlation::Correlation;
 pub(crate) use matches::{Matches, Tests};
 pub(crate) use place::{Fault, Place};
 pub use placeholders::Placeholders;
@@ -73,19 +77,9 @@ impl Named {
 /// A document that narrows rules: those it names, or all of its log source.
 #[derive(Debug)]
 pub(crate) struct Filter {
-    pub(crate) file: String,
     pub(crate) rules: Option<Vec<String>>,
     logsource: Option<LogSource>,
     pub(crate) detections: Detections,
-    pub(crate) place: Place,
-}
-
-/// A correlation as Sigma's parser reads it; the rules that it counts are not looked up yet.
-#[derive(Debug)]
-pub(crate) struct Correlation {
-    pub(crate) id: String,
-    pub(crate) file: String,
-    pub(crate) rule: CorrelationRule,
     pub(crate) place: Place,
 }
 

@@ -45,8 +45,22 @@ impl Place {
         found
     }
 
-    pub(crate) fn has(&self, needle: &str) -> bool {
-        self.text.contains(needle)
+    /// Whether a top-level key has that value.
+    pub(crate) fn says(&self, key: &str, value: &str) -> bool {
+        let said = |line: &str| {
+            let written = line.strip_prefix(key)?.strip_prefix(':')?.trim();
+            let written = written.split(" #").next()?.trim_end().trim_matches(['\'', '"']);
+            (written == value).then_some(())
+        };
+        self.text.lines().any(|line| said(line).is_some())
+    }
+
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
+    pub(crate) fn has_key(&self, key: &str) -> bool {
+        self.text.lines().any(|line| is_key(line, key))
     }
 
     /// Where a key stands, or else any text.

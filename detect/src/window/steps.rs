@@ -11,9 +11,13 @@ use super::written::{OneOrMany, WrittenStep, WrittenSteps};
 #[derive(Clone, Debug)]
 pub enum Takes {
     Sql(Expression),
-    /// Events that a Sigma detection finds. The step's keys, and the values that the window looks at, are fields as
-    /// Sigma rules name them.
-    Sigma { body: Box<SigmaBody>, of: Vec<String> },
+    /// Events that a Sigma detection finds. The step's keys, what the window looks at and what its matches show to a
+    /// rule above are fields as Sigma rules name them.
+    Sigma {
+        body: Box<SigmaBody>,
+        of: Vec<String>,
+        show: Vec<String>,
+    },
     /// The matches of another rule with a window, by its id.
     Matches(String),
 }
