@@ -4,22 +4,32 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::logical_expr::Expr;
+use datafusion::common::Column;
+use datafusion::logical_expr::{Expr, when};
 use datafusion::physical_plan::PhysicalExpr;
 use keytrail_model::{FileError, RawPath, schema};
 use keytrail_sql::{Expression, Name, Planner, SqlError};
 
+use crate::dialect::Dialect;
 use crate::excepted::{self, Excepted};
 use crate::filter::Filter;
 use crate::rule::{Body, Rule, Sources};
-use crate::sigma;
-use crate::window::Step;
+use crate::sigma::{self, Fault, Resolver, SigmaBody};
+use crate::window::{Step, Takes};
 
 /// A log source as rules see it.
 pub struct SourceFields<'a> {
     pub name: &'a str,
     /// Whether its records can have a path; the error ends the sentence with the nearest known one.
     pub knows: &'a dyn Fn(&RawPath) -> Result<(), String>,
+    /// What Sigma rules call its fields.
+    pub dialect: Option<&'a Dialect>,
+}
+
+impl SourceFields<'_> {
+    fn resolver(&self) -> Resolver<'_> {
+        Resolver { source: self.name, dialect: self.dialect, knows: self.knows }
+    }
 }
 
 /// A rule, or one step of it: what has a predicate of its own.
@@ -38,7 +48,8 @@ impl<'a> Part<'a> {
         match &rule.body {
             Body::Sql(_) | Body::Sigma(_) => vec![Self { index, rule, number: 0, step: None }],
             Body::Steps => {
-                let steps = (0u16..).zip(&rule.steps);
+                let events = |(_, step): &(u16, &Step)| !matches!(step.filter, Takes::Matches(_));
+                let steps = (0u16..).zip(&rule.steps).filter(events);
                 steps.map(|(number, step)| Self { index, rule, number, step: Some(step) }).collect()
             }
         }
@@ -60,7 +71,7 @@ impl<'a> Part<'a> {
     }
 
     /// The event columns of the group's key.
-    pub(crate) fn keys(&self) -> &'a [String] {
+    fn keys(&self) -> &'a [String] {
         self.step.map_or(&self.rule.group_by, |step| &step.by)
     }
 
@@ -79,6 +90,20 @@ impl<'a> Part<'a> {
         of.map(|column| (&column.expression, column.network))
     }
 
+    /// The fields of a Sigma correlation's step that its window looks at, and those that its matches show.
+    fn fields(&self) -> Option<(&'a [String], &'a [String])> {
+        match self.step.map(|step| &step.filter) {
+            Some(Takes::Sigma { of, show, .. }) => Some((of, show)),
+            _ => None,
+        }
+    }
+
+    fn blame(&self, fault: Fault) -> FileError {
+        let file = if fault.file.is_empty() { &self.rule.file } else { &fault.file };
+        let line = if fault.file.is_empty() { fault.line.or(self.rule.line) } else { fault.line };
+        FileError::new(file, line, fault.message)
+    }
+
     pub(crate) fn error(&self, message: impl Into<String>) -> FileError {
         let line = self.step.map_or(self.rule.line, |step| Some(step.line));
         FileError::new(&self.rule.file, line, message)
@@ -92,12 +117,22 @@ pub(crate) struct Wanted {
     pub(crate) filter_names: BTreeSet<Name>,
     /// What else the rule reads of the events that it matched.
     shown_names: BTreeSet<Name>,
+    /// The columns of the group's key: of several for one key, the first that has a value.
+    keys: Vec<Columns>,
+    /// The same for the values of a Sigma correlation.
+    fields: Vec<Columns>,
+    /// And for what its matches show, by the names of the fields.
+    shown: Vec<(String, Columns)>,
 }
+
+/// Columns of which the first that has a value counts.
+pub(crate) type Columns = Vec<String>;
 
 enum Predicate {
     All,
     Sql(Expression),
-    Logical(Expr),
+    /// With expressions of which one must hold too, if there are any.
+    Logical(Expr, Vec<Expression>),
 }
 
 /// A part ready to run over batches of one source.
@@ -107,26 +142,60 @@ pub(crate) struct Compiled {
     /// The window's values, and whether of an address only the network counts.
     pub(crate) values: Vec<(Arc<dyn PhysicalExpr>, bool)>,
     pub(crate) excepted: Excepted,
+    pub(crate) keys: Vec<Columns>,
 }
 
 /// The names that a part reads.
 pub(crate) fn wanted(part: &Part<'_>, source: &SourceFields<'_>) -> Result<Wanted, FileError> {
-    let (predicate, filter_names) = predicate(part)?;
+    let (predicate, filter_names) = predicate(part, source)?;
     let shown = part.selected().map(|(_, expression)| expression).chain(part.values().map(|(of, _)| of));
     let mut shown_names: BTreeSet<Name> = shown.flat_map(|expression| expression.names.iter().cloned()).collect();
     shown_names.extend(excepted::names(part.rule, source)?);
-    Ok(Wanted { predicate, filter_names, shown_names })
+    let mut wanted = Wanted { predicate, filter_names, shown_names, keys: Vec::new(), fields: Vec::new(), shown: Vec::new() };
+    let Some((of, show)) = part.fields() else {
+        wanted.keys = part.keys().iter().map(|column| vec![column.clone()]).collect();
+        return Ok(wanted);
+    };
+    wanted.keys = columns(part, part.keys(), source, &mut wanted.shown_names)?;
+    wanted.fields = columns(part, of, source, &mut wanted.shown_names)?;
+    let shown = columns(part, show, source, &mut wanted.shown_names)?;
+    wanted.shown = show.iter().cloned().zip(shown).collect();
+    Ok(wanted)
 }
 
-fn predicate(part: &Part<'_>) -> Result<(Predicate, BTreeSet<Name>), FileError> {
-    let filter = match (&part.rule.body, part.step) {
-        (Body::Steps, Some(step)) => Some(&step.filter),
+/// Where fields stand, as Sigma rules name them.
+fn columns(
+    part: &Part<'_>,
+    fields: &[String],
+    source: &SourceFields<'_>,
+    read: &mut BTreeSet<Name>,
+) -> Result<Vec<Columns>, FileError> {
+    let mut all = Vec::new();
+    for field in fields {
+        let names = source.resolver().names(field).map_err(|message| part.error(message))?;
+        all.push(names.iter().map(Name::column).collect());
+        read.extend(names);
+    }
+    Ok(all)
+}
+
+fn sigma(
+    part: &Part<'_>,
+    body: &SigmaBody,
+    source: &SourceFields<'_>,
+) -> Result<(Predicate, BTreeSet<Name>), FileError> {
+    let (expr, mut names) = sigma::expression(body, &source.resolver()).map_err(|fault| part.blame(fault))?;
+    let narrow = body.narrow.get(source.name).cloned().unwrap_or_default();
+    names.extend(narrow.iter().flat_map(|narrow| narrow.names.iter().cloned()));
+    Ok((Predicate::Logical(expr, narrow), names))
+}
+
+fn predicate(part: &Part<'_>, source: &SourceFields<'_>) -> Result<(Predicate, BTreeSet<Name>), FileError> {
+    let filter = match (&part.rule.body, part.step.map(|step| &step.filter)) {
+        (Body::Steps, Some(Takes::Sql(filter))) => Some(filter),
+        (Body::Steps, Some(Takes::Sigma { body, .. })) | (Body::Sigma(body), _) => return sigma(part, body, source),
         (Body::Sql(select), _) => select.filter.as_ref(),
-        (Body::Sigma(detections), _) => {
-            let (expr, names) = sigma::expression(detections).map_err(|reason| part.error(reason))?;
-            return Ok((Predicate::Logical(expr), names));
-        }
-        (Body::Steps, None) => None,
+        (Body::Steps, Some(Takes::Matches(_)) | None) => None,
     };
     Ok(filter.map_or_else(
         || (Predicate::All, BTreeSet::new()),
@@ -163,21 +232,40 @@ impl Wanted {
         for (name, expression) in part.selected() {
             select.push((name.clone(), plan_shown(expression, batch, planner).map_err(fail)?));
         }
+        for (name, columns) in &self.shown {
+            select.push((name.clone(), first_of(columns, batch, planner).map_err(fail)?));
+        }
         let mut values = Vec::new();
         for (expression, network) in part.values() {
             values.push((plan_shown(expression, batch, planner).map_err(fail)?, network));
         }
-        Ok(Compiled { filter, select, values, excepted: Excepted::compile(part.rule, batch, planner)? })
+        for columns in &self.fields {
+            values.push((first_of(columns, batch, planner).map_err(fail)?, false));
+        }
+        let (excepted, keys) = (Excepted::compile(part.rule, batch, planner)?, self.keys.clone());
+        Ok(Compiled { filter, select, values, excepted, keys })
     }
 
     fn filter(&self, batch: &SchemaRef, planner: &Planner) -> Result<Filter, SqlError> {
         let expr = match &self.predicate {
             Predicate::All => return Ok(Filter::all()),
             Predicate::Sql(expression) => planner.predicate(expression, batch)?,
-            Predicate::Logical(expr) => planner.logical_predicate(expr.clone(), batch)?,
+            Predicate::Logical(expr, narrow) => {
+                let narrow = narrow.iter().map(|narrow| planner.predicate(narrow, batch));
+                let any = narrow.collect::<Result<Vec<_>, _>>()?.into_iter().reduce(Expr::or);
+                let expr = planner.logical_predicate(expr.clone(), batch)?;
+                any.into_iter().fold(expr, Expr::and)
+            }
         };
         Filter::new(&expr, batch, planner)
     }
+}
+
+fn first_of(columns: &[String], batch: &SchemaRef, planner: &Planner) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+    let mut each = columns.iter().rev().map(|name| Expr::Column(Column::from_name(name)));
+    let last = each.next().ok_or_else(|| SqlError::Plan("a field without a column".to_owned()))?;
+    let first = each.try_fold(last, |rest, column| when(column.clone().is_not_null(), column).otherwise(rest));
+    planner.physical(&first.map_err(|error| SqlError::Plan(error.to_string()))?, batch)
 }
 
 /// Evidence is shown as text; a list is shown joined.

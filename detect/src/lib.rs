@@ -4,6 +4,7 @@
 
 mod compile;
 mod detector;
+mod dialect;
 mod duration;
 mod entries;
 mod excepted;
@@ -11,8 +12,9 @@ mod exception;
 mod filter;
 mod group;
 mod index;
-mod matcher;
+mod load;
 mod matches;
+mod nesting;
 mod overlay;
 mod plan;
 mod predicate;
@@ -22,20 +24,22 @@ mod saved;
 mod seen;
 mod shared;
 mod sigma;
-mod sigma_file;
 mod template;
 mod values;
 mod window;
 
 pub use compile::SourceFields;
 pub use detector::Detector;
+pub use dialect::{Dialect, Dialects};
 pub use exception::{Exception, attach_exceptions};
+pub use load::{Loaded, Vocabulary, load};
 pub use matches::Matches;
 pub use overlay::{Narrowed, Overlay, SETTABLE, apply_overlays};
 pub use plan::Plan;
 pub use progress::{Progress, RuleFailure};
 pub use rule::{Body, Rule, RuleTest, Sources, State, Status};
 pub use saved::{NewerState, Saved};
+pub use sigma::{Placeholders, SigmaBody};
 pub use window::{
-    Column, Combination, Comparison, Condition, Entry, Kind, Lane, Match, Measure, Step, Value, Window, network,
+    Column, Combination, Comparison, Condition, Entry, Kind, Lane, Match, Measure, Step, Takes, Value, Window, network,
 };

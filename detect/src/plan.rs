@@ -9,11 +9,12 @@ use datafusion::physical_plan::PhysicalExpr;
 use keytrail_model::{EventBatch, FileError, RawPath, schema};
 use keytrail_sql::{Name, Planner, schema_of};
 
-use crate::compile::{Compiled, Part, SourceFields, wanted};
+use crate::compile::{Columns, Compiled, Part, SourceFields, wanted};
 use crate::excepted::Excepted;
 use crate::filter::Filter;
 use crate::index::{Index, Lookup};
 use crate::matches::Matches;
+use crate::nesting::Nesting;
 use crate::rule::Rule;
 use crate::window::Window;
 
@@ -21,7 +22,7 @@ use crate::window::Window;
 pub(crate) struct Feed {
     pub(crate) rule: usize,
     pub(crate) step: u16,
-    pub(crate) keys: Vec<String>,
+    pub(crate) keys: Vec<Columns>,
     pub(crate) select: Vec<(String, Arc<dyn PhysicalExpr>)>,
     /// What the rule's window looks at, and whether of an address only the network counts.
     pub(crate) values: Vec<(Arc<dyn PhysicalExpr>, bool)>,
@@ -42,6 +43,7 @@ pub struct Plan {
     sources: HashMap<String, SourcePlan>,
     paths: BTreeMap<String, BTreeSet<RawPath>>,
     columns: BTreeSet<String>,
+    pub(crate) nesting: Nesting,
 }
 
 impl Plan {
@@ -49,8 +51,10 @@ impl Plan {
     pub fn new(rules: Vec<Rule>, sources: &[SourceFields<'_>]) -> Result<Self, Vec<FileError>> {
         let mut errors = duplicates(&rules);
         errors.extend(parts(&rules).flat_map(|part| unknown_sources(&part, sources)));
+        let (nesting, more) = Nesting::new(&rules);
+        errors.extend(more);
         let mut plan =
-            Self { rules, sources: HashMap::new(), paths: BTreeMap::new(), columns: BTreeSet::new() };
+            Self { rules, sources: HashMap::new(), paths: BTreeMap::new(), columns: BTreeSet::new(), nesting };
         let planner = Planner::new();
         for source in sources {
             plan.add(source, &planner, &mut errors);
@@ -123,9 +127,8 @@ fn parts(rules: &[Rule]) -> impl Iterator<Item = Part<'_>> {
 
 impl SourcePlan {
     fn add(&mut self, part: &Part<'_>, compiled: Compiled) {
-        let Compiled { filter, select, values, excepted } = compiled;
+        let Compiled { filter, select, values, excepted, keys } = compiled;
         self.filters.push(filter);
-        let keys = part.keys().to_vec();
         self.feeds.push(vec![Feed { rule: part.index, step: part.number, keys, select, values, excepted }]);
     }
 

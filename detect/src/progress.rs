@@ -8,6 +8,7 @@ use keytrail_model::{EventBatch, Finding, Micros};
 use keytrail_sql::evaluate;
 use serde::{Deserialize, Serialize};
 
+use crate::compile::Columns;
 use crate::group::{self, Group};
 use crate::matches::Matches;
 use crate::plan::{Feed, Plan};
@@ -15,7 +16,7 @@ use crate::rule::Rule;
 use crate::seen::{Pool, Seen};
 use crate::template::shown;
 use crate::values::Values;
-use crate::window::{Entry, Lane, Match, Window};
+use crate::window::{Entry, Lane, Match};
 
 /// A rule that failed while running. It is never silent: it becomes a finding of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,12 +71,12 @@ impl Progress {
     fn feed(&mut self, plan: &Plan, feed: &Feed, rows: &[u32], events: &EventBatch) {
         let Some(rule) = plan.rules().get(feed.rule) else { return };
         let done = feed.excepted.left(rows.to_vec(), events, &mut self.excepted).and_then(|rows| {
-            let Some(window) = &rule.window else {
+            if rule.window.is_none() {
                 rows.iter().for_each(|row| self.count(rule, feed, events, *row as usize));
                 return Ok(());
-            };
+            }
             let values = Values::of(feed, events).map_err(|error| error.to_string())?;
-            rows.iter().for_each(|row| self.enter((rule, window, feed), events, *row as usize, &values));
+            rows.iter().for_each(|row| self.enter(plan, (rule, feed), (events, *row as usize), &values));
             Ok(())
         });
         if let Err(reason) = done {
@@ -85,7 +86,7 @@ impl Progress {
 
     /// A rule that looks at one event at a time: the event counts into its group.
     fn count(&mut self, rule: &Rule, feed: &Feed, events: &EventBatch, row: usize) {
-        let value = |column: &String| shown(events, column, row).unwrap_or_else(|| "(none)".to_owned());
+        let value = |columns: &Columns| first_shown(events, columns, row).unwrap_or_else(|| "(none)".to_owned());
         let key = (feed.rule, feed.keys.iter().map(value).collect());
         let pool = &mut self.pool;
         let seen = || pool.share(Seen::new(rule, events, row, selected(feed, events, row)));
@@ -96,12 +97,12 @@ impl Progress {
     /// A rule with a window: the event becomes an entry of its group's lane. Without a key there is no group.
     fn enter(
         &mut self,
-        (rule, window, feed): (&Rule, &Window, &Feed),
-        events: &EventBatch,
-        row: usize,
+        plan: &Plan,
+        (rule, feed): (&Rule, &Feed),
+        (events, row): (&EventBatch, usize),
         values: &Values,
     ) {
-        let value = |column: &String| shown(events, column, row).filter(|value| !value.is_empty());
+        let value = |columns: &Columns| first_shown(events, columns, row);
         let Some(key) = feed.keys.iter().map(value).collect::<Option<Vec<_>>>() else { return };
         let seen = self.pool.share(Seen::new(rule, events, row, selected(feed, events, row)));
         for value in values.at(row) {
@@ -113,12 +114,14 @@ impl Progress {
                 value,
                 seen: seen.clone(),
             };
-            self.push((feed.rule, key.clone()), window, entry);
+            self.push(plan, (feed.rule, key.clone()), entry);
         }
     }
 
-    fn push(&mut self, key: Key, window: &Window, entry: Entry) {
-        let fresh = || self.settled.map_or_else(Lane::default, Lane::since);
+    fn push(&mut self, plan: &Plan, key: Key, entry: Entry) {
+        let Some((_, window)) = plan.window(key.0) else { return };
+        let settled = self.settled.and_then(|settled| plan.nesting.settled(key.0, settled));
+        let fresh = || settled.map_or_else(Lane::default, Lane::since);
         let lane = self.lanes.entry(key).or_insert_with(fresh);
         self.late += u64::from(!lane.push(window, entry));
     }
@@ -129,16 +132,46 @@ impl Progress {
             return;
         }
         self.settled = Some(watermark);
-        for key in self.lanes.keys().cloned().collect::<Vec<_>>() {
-            let Some((rule, window)) = plan.window(key.0) else { continue };
-            let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            let matches = lane.settle(window, watermark);
-            if lane.is_idle() {
-                self.dropped += lane.dropped;
-                self.lanes.remove(&key);
+        for level in 0..plan.nesting.levels() {
+            let on_level = |key: &&Key| plan.nesting.level(key.0) == level;
+            for key in self.lanes.keys().filter(on_level).cloned().collect::<Vec<_>>() {
+                if let Some(watermark) = plan.nesting.settled(key.0, watermark) {
+                    self.settle_lane(plan, &key, watermark);
+                }
             }
-            matches.into_iter().for_each(|found| self.found(rule, &key, found));
         }
+    }
+
+    fn settle_lane(&mut self, plan: &Plan, key: &Key, watermark: Micros) {
+        let Some((rule, window)) = plan.window(key.0) else { return };
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let matches = lane.settle(window, watermark);
+        if lane.is_idle() {
+            self.dropped += lane.dropped;
+            self.lanes.remove(key);
+        }
+        for found in matches {
+            for above in plan.nesting.above(key.0) {
+                self.pass_on(plan, *above, &found);
+            }
+            if !window.quiet {
+                self.found(rule, key, found);
+            }
+        }
+    }
+
+    /// A match is an entry of the rules that take it, at the time when it was complete, in the group that its events
+    /// say.
+    fn pass_on(&mut self, plan: &Plan, (above, number): (usize, u16), found: &Match) {
+        let step = plan.window(above).and_then(|(rule, _)| rule.steps.get(usize::from(number)));
+        let (Some(step), Some(first)) = (step, found.entries.first()) else { return };
+        let value = |field: &String| {
+            let mut shown = found.entries.iter().filter_map(|entry| entry.seen.selected.get(field));
+            shown.find(|value| !value.is_empty()).cloned()
+        };
+        let Some(key) = step.by.iter().map(value).collect::<Option<Vec<_>>>() else { return };
+        let entry = Entry { time: found.at, step: number, value: None, ..first.clone() };
+        self.push(plan, (above, key), entry);
     }
 
     /// A match counts into the finding before it while that one is suppressing, else it begins one.
@@ -214,6 +247,11 @@ impl Progress {
     pub fn left_out(&self) -> (u64, u64) {
         (self.late, self.dropped + self.lanes.values().map(|lane| lane.dropped).sum::<u64>())
     }
+}
+
+/// The first of the columns that has a value.
+fn first_shown(events: &EventBatch, columns: &[String], row: usize) -> Option<String> {
+    columns.iter().find_map(|column| shown(events, column, row).filter(|value| !value.is_empty()))
 }
 
 /// The rule's evidence columns for one event.

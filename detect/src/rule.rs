@@ -4,14 +4,14 @@
 
 use keytrail_model::{FileError, Micros, Severity, did_you_mean, read_yaml, schema};
 use keytrail_sql::{Expression, Name, Scope, Select, parse_expression, parse_select};
-use rsigma_parser::Detections;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
 use crate::duration::duration;
-use crate::window::{Reading, Step, Window, WrittenSteps, WrittenWindow};
-use crate::{Exception, Narrowed, sigma, sigma_file, template::Template};
+use crate::sigma::{self, SigmaBody};
+use crate::window::{Reading, Step, Takes, Window, WrittenSteps, WrittenWindow};
+use crate::{Exception, Narrowed, template::Template};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -66,7 +66,7 @@ impl Sources {
 #[derive(Clone, Debug)]
 pub enum Body {
     Sql(Select),
-    Sigma(Box<Detections>),
+    Sigma(Box<SigmaBody>),
     /// Each of the rule's steps has its own filter.
     Steps,
 }
@@ -197,11 +197,8 @@ struct Written {
 const DAY: i64 = 86_400 * Micros::SECOND;
 
 impl Rule {
-    /// Reads a rule file of ours, or a plain Sigma rule (which has `detection:` and `logsource:`).
+    /// Reads a rule file of ours. Sigma files, which may hold several documents, are read by `load`.
     pub fn read(file: &str, text: &str) -> Result<Self, Vec<FileError>> {
-        if sigma_file::is_sigma(text) {
-            return sigma_file::read(file, text).map_err(|error| vec![error]);
-        }
         let written: Written = read_yaml(file, text).map_err(|error| vec![error])?;
         let mut errors = Vec::new();
         let rule = Reader { file, errors: &mut errors }.rule(written);
@@ -225,7 +222,10 @@ impl Rule {
             Body::Sigma(_) | Body::Steps => None,
         };
         let narrowed = self.narrowed.iter().map(|narrowed| &narrowed.condition);
-        let steps = self.steps.iter().map(|step| &step.filter);
+        let steps = self.steps.iter().filter_map(|step| match &step.filter {
+            Takes::Sql(filter) => Some(filter),
+            Takes::Sigma { .. } | Takes::Matches(_) => None,
+        });
         let excepted = self.exceptions.iter().map(|exception| &exception.filter);
         let all = filter.into_iter().chain(steps).chain(narrowed).chain(excepted);
         all.flat_map(|condition| &condition.names)
@@ -333,7 +333,7 @@ impl Reader<'_> {
     fn sigma(&mut self, block: &Spanned<Value>) -> Option<(Body, String, u64)> {
         let line = block.referenced.line();
         match sigma::parse_block(&block.value) {
-            Ok(detections) => Some((Body::Sigma(Box::new(detections)), block.value.to_string(), line)),
+            Ok(body) => Some((Body::Sigma(Box::new(body)), block.value.to_string(), line)),
             Err(reason) => {
                 self.fail(line, reason);
                 None

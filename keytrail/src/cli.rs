@@ -93,13 +93,17 @@ pub struct Demo {
 /// Which rules and which inventory.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RuleSet {
-    /// More rules: a folder with detections/, exceptions/, overlays/, guardrails/, playbooks/, inventory/, mappings/, or
-    /// one of plain rule files (Sigma too). A file with the name of a shipped one replaces it. Repeatable.
+    /// More rules: a folder with detections/, exceptions/, overlays/, guardrails/, playbooks/, inventory/, mappings/,
+    /// dialects/, placeholders/, or one of plain rule files (Sigma too). A file with the name of a shipped one replaces
+    /// it. Repeatable.
     #[arg(long, value_name = "DIR")]
     pub rules: Vec<PathBuf>,
     /// Leave the shipped detection rules out.
     #[arg(long)]
     pub no_builtin_rules: bool,
+    /// Leave rules out that do not load, and say which and why, instead of ending the run.
+    #[arg(long)]
+    pub skip_bad_rules: bool,
     /// Inventory file or folder: owners, agents, declared tasks. Repeatable.
     #[arg(long, value_name = "PATH")]
     pub inventory: Vec<PathBuf>,

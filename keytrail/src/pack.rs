@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use include_dir::{Dir, include_dir};
-use keytrail_detect::{Plan, Rule, SourceFields, State};
+use keytrail_detect::{Dialects, Loaded, Placeholders, Plan, Rule, SourceFields, State, Vocabulary};
 use keytrail_ingest::Mapping;
 use keytrail_lineage::{Enricher, Guardrails, Inventory};
-use keytrail_model::{RawPath, did_you_mean};
+use keytrail_model::{FileError, RawPath, did_you_mean};
 use keytrail_remediate::Playbooks;
 
 use crate::cli::RuleSet;
 use crate::failure::Failure;
+use crate::output::warn;
 use crate::tuning::Tuning;
 
 static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rules");
@@ -41,11 +42,18 @@ pub struct Pack {
     pub overlays: Texts,
     /// What the rules promise to cover.
     pub coverage: Texts,
+    pub dialects: Texts,
+    /// Values for `%placeholders%` of Sigma rules.
+    pub placeholders: Texts,
+    /// Rules that do not load are left out instead of ending the run.
+    pub skip_bad_rules: bool,
 }
 
 /// The folders of a `--rules` folder.
-const KINDS: [&str; 8] =
-    ["detections", "guardrails", "playbooks", "inventory", "mappings", "dialects", "exceptions", "overlays"];
+#[rustfmt::skip]
+const KINDS: [&str; 9] = [
+    "detections", "guardrails", "playbooks", "inventory", "mappings", "dialects", "placeholders", "exceptions", "overlays",
+];
 const COVERAGE: &str = "coverage.yaml";
 
 impl Pack {
@@ -61,6 +69,8 @@ impl Pack {
             exceptions: texts(&RULES, "exceptions", &["yaml"]),
             overlays: texts(&RULES, "overlays", &["yaml"]),
             coverage: texts(&RULES, COVERAGE, &["yaml"]),
+            dialects: texts(&RULES, "dialects", &["yaml"]),
+            ..Self::default()
         }
     }
 
@@ -72,7 +82,7 @@ impl Pack {
 
     /// The embedded pack with the user's additions.
     pub fn with(set: &RuleSet) -> Result<Self> {
-        let mut pack = Self::embedded();
+        let mut pack = Self { skip_bad_rules: set.skip_bad_rules, ..Self::embedded() };
         if set.no_builtin_rules {
             pack.detections.clear();
         }
@@ -107,6 +117,8 @@ impl Pack {
         merge(&mut self.guardrails, read_kind(folder, "guardrails", &["cedar"])?);
         merge(&mut self.playbooks, read_kind(folder, "playbooks", &["yaml", "yml"])?);
         merge(&mut self.mappings, read_kind(folder, "mappings", &["yaml", "yml"])?);
+        merge(&mut self.dialects, read_kind(folder, "dialects", &["yaml"])?);
+        merge(&mut self.placeholders, read_kind(folder, "placeholders", &["yaml", "yml"])?);
         merge(&mut self.exceptions, read_kind(folder, "exceptions", &["yaml", "yml"])?);
         merge(&mut self.overlays, read_kind(folder, "overlays", &["yaml", "yml"])?);
         if folder.join(COVERAGE).is_file() {
@@ -128,17 +140,57 @@ impl Pack {
         Ok(rules)
     }
 
-    /// The same with those that are switched off.
+    /// The same with those that are switched off. What was left out, and why, is said on stderr.
     pub fn all_rules(&self) -> Result<Vec<Rule>> {
-        let (mut rules, mut errors) = read_each(&self.detections, Rule::read);
-        let tuning = Tuning::read(self);
+        let Loaded { mut rules, errors, skipped } = self.load()?;
+        skipped.iter().for_each(|skipped| warn(&skipped.to_string()));
+        if !errors.is_empty() {
+            self.skip(errors)?;
+        }
         // A rule that does not read would be missed by its overlay as well.
-        errors = if errors.is_empty() { tuning.apply(&mut rules) } else { errors };
+        let errors = Tuning::read(self).apply(&mut rules);
         if errors.is_empty() { Ok(rules) } else { Err(Failure::rules(errors)) }
     }
 
-    pub fn plan(&self, rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Plan> {
-        plan(rules, mappings).map_err(Failure::rules)
+    /// What the names in Sigma rules mean.
+    pub fn vocabulary(&self) -> Result<Vocabulary> {
+        let dialects = Dialects::load(&self.dialects).map_err(Failure::rules)?;
+        let placeholders = Placeholders::load(&self.placeholders).map_err(Failure::rules)?;
+        Ok(Vocabulary { dialects, placeholders })
+    }
+
+    /// Everything that the rule files hold, and every error.
+    pub fn load(&self) -> Result<Loaded> {
+        Ok(keytrail_detect::load(&self.detections, &self.vocabulary()?))
+    }
+
+    /// Plans the rules; those that cannot be planned end the run, or are left out where that was asked for.
+    pub fn plan(&self, mut rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Plan> {
+        let dialects = self.vocabulary()?.dialects;
+        loop {
+            let errors = match plan(rules.clone(), mappings, &dialects) {
+                Ok(plan) => return Ok(plan),
+                Err(errors) => errors,
+            };
+            let before = rules.len();
+            rules.retain(|rule| errors.iter().all(|error| error.file != rule.file));
+            self.skip(errors.clone())?;
+            if rules.len() == before {
+                return Err(Failure::rules(errors));
+            }
+        }
+    }
+
+    fn skip(&self, errors: Vec<FileError>) -> Result<()> {
+        if self.skip_bad_rules {
+            errors.iter().for_each(|error| warn(&format!("rule left out: {error}")));
+            return Ok(());
+        }
+        let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        if let Some(last) = texts.last_mut() {
+            last.push_str("\n  (`--skip-bad-rules` leaves such rules out and goes on)");
+        }
+        Err(Failure::Rules(texts).into())
     }
 
     pub fn playbooks(&self) -> Result<Playbooks> {
@@ -165,19 +217,21 @@ impl Pack {
 }
 
 /// Plans rules over the log sources that the mappings give.
-pub fn plan(rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Plan, Vec<keytrail_model::FileError>> {
+pub fn plan(rules: Vec<Rule>, mappings: &[Arc<Mapping>], dialects: &Dialects) -> Result<Plan, Vec<FileError>> {
     let read: Vec<&Arc<Mapping>> = mappings.iter().filter(|mapping| mapping.ignore.is_none()).collect();
     let knows: Vec<_> = read.iter().map(|mapping| |path: &RawPath| mapping.knows(path)).collect();
-    let sources: Vec<SourceFields<'_>> =
-        read.iter().zip(&knows).map(|(mapping, knows)| SourceFields { name: &mapping.source, knows }).collect();
-    Plan::new(rules, &sources)
+    let sources = read.iter().zip(&knows).map(|(mapping, knows)| {
+        let name = mapping.source.as_str();
+        SourceFields { name, knows, dialect: dialects.get(name) }
+    });
+    Plan::new(rules, &sources.collect::<Vec<_>>())
 }
 
 /// Reads every file with `read`; what went well, and every error.
 pub fn read_each<T>(
     files: &Texts,
-    read: impl Fn(&str, &str) -> Result<T, Vec<keytrail_model::FileError>>,
-) -> (Vec<T>, Vec<keytrail_model::FileError>) {
+    read: impl Fn(&str, &str) -> Result<T, Vec<FileError>>,
+) -> (Vec<T>, Vec<FileError>) {
     let mut good = Vec::new();
     let mut errors = Vec::new();
     for (file, text) in files {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use keytrail_detect::{Detector, Rule, RuleTest};
+use keytrail_detect::{Detector, Dialects, Rule, RuleTest};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader};
 use keytrail_lineage::{Enricher, Guardrails, Inventory};
 use keytrail_model::{EventBatch, Finding, Micros, Owner, OwnerKind};
@@ -27,17 +27,20 @@ pub struct Bench {
     guardrails: Guardrails,
     /// The user's, for tests that bring none.
     inventory: Texts,
+    dialects: Dialects,
 }
 
 impl Bench {
     pub fn new(pack: &Pack) -> Result<Self> {
         let inventory = if pack.has_inventory() { pack.inventory.clone() } else { Texts::new() };
-        Ok(Self { mappings: pack.mappings()?, guardrails: pack.guardrails()?, inventory })
+        let dialects = pack.vocabulary()?.dialects;
+        Ok(Self { mappings: pack.mappings()?, guardrails: pack.guardrails()?, inventory, dialects })
     }
 
     /// Runs all tests of a rule.
     pub fn run(&self, rule: &Rule) -> Result<Vec<Verdict>> {
-        let plan = plan(vec![rule.clone()], &self.mappings).map_err(crate::failure::Failure::rules)?;
+        let plan = plan(vec![rule.clone()], &self.mappings, &self.dialects);
+        let plan = plan.map_err(crate::failure::Failure::rules)?;
         let mut detector = Detector::over(Arc::new(plan));
         let needed = Needed { columns: None, paths: detector.plan().paths().clone() };
         let mut normaliser =

@@ -29,7 +29,7 @@ pub use entry::{Entry, Match, Value};
 pub use lane::Lane;
 pub use network::network;
 pub(crate) use reading::Reading;
-pub use steps::Step;
+pub use steps::{Step, Takes};
 pub(crate) use written::{WrittenSteps, WrittenWindow};
 
 /// Which events are looked at together.
@@ -113,6 +113,8 @@ pub struct Window {
     pub of: Vec<Column>,
     /// Most entries (for first-seen: values) that one lane holds.
     pub limit: usize,
+    /// Its matches only serve rules that take them.
+    pub quiet: bool,
 }
 
 impl Window {
@@ -120,7 +122,7 @@ impl Window {
 
     #[must_use]
     pub fn new(within: i64, kind: Kind, measure: Measure) -> Self {
-        Self { within: within.max(1), kind, measure, steps: Vec::new(), of: Vec::new(), limit: Self::LIMIT }
+        Self { within: within.max(1), kind, measure, steps: Vec::new(), of: Vec::new(), limit: Self::LIMIT, quiet: false }
     }
 
     /// How far before the watermark the `at` of a match that is yet to be found can lie. A rule over the matches of

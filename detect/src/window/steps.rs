@@ -4,7 +4,23 @@ use keytrail_model::{did_you_mean, schema};
 use keytrail_sql::{Expression, Scope, parse_expression};
 
 use super::reading::Reading;
+use crate::sigma::SigmaBody;
 use super::written::{OneOrMany, WrittenStep, WrittenSteps};
+
+/// What a step takes.
+#[derive(Clone, Debug)]
+pub enum Takes {
+    Sql(Expression),
+    /// Events that a Sigma detection finds. The step's keys, what the window looks at and what its matches show to a
+    /// rule above are fields as Sigma rules name them.
+    Sigma {
+        body: Box<SigmaBody>,
+        of: Vec<String>,
+        show: Vec<String>,
+    },
+    /// The matches of another rule with a window, by its id.
+    Matches(String),
+}
 
 /// A step of a rule: which events are it, and what they are grouped by.
 #[derive(Clone, Debug)]
@@ -12,7 +28,7 @@ pub struct Step {
     pub name: String,
     /// `None`: the rule's own.
     pub sources: Option<Vec<String>>,
-    pub filter: Expression,
+    pub filter: Takes,
     /// The filter as written.
     pub text: String,
     pub line: u64,
@@ -48,7 +64,7 @@ impl Reading<'_> {
         let by = self.by(name, written);
         let sources = written.source.as_ref().map(OneOrMany::list);
         match parse_expression(&text, Scope::Rule) {
-            Ok(filter) => Some(Step { name: name.to_owned(), sources, filter, text, line, by: by? }),
+            Ok(filter) => Some(Step { name: name.to_owned(), sources, filter: Takes::Sql(filter), text, line, by: by? }),
             Err(error) => {
                 self.fail(line, format!("step `{name}`: {error}"));
                 None

@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::expressions::Literal;
-use keytrail_detect::{Body, Rule};
+use keytrail_detect::{Body, Rule, Takes};
 use keytrail_sql::{Expression, Planner, schema_of};
 
 use super::Problem;
@@ -17,7 +17,13 @@ pub fn of(rule: &Rule, planner: &Planner) -> Vec<Problem> {
             None => return vec![everything(rule)],
         },
         Body::Sigma(_) => Vec::new(),
-        Body::Steps => rule.steps.iter().map(|step| (&step.filter, Some(step.line))).collect(),
+        Body::Steps => {
+            let sql = rule.steps.iter().filter_map(|step| match &step.filter {
+                Takes::Sql(filter) => Some((filter, Some(step.line))),
+                Takes::Sigma { .. } | Takes::Matches(_) => None,
+            });
+            sql.collect()
+        }
     };
     conditions.into_iter().filter_map(|(condition, line)| judged(rule, condition, line, planner)).collect()
 }

@@ -12,12 +12,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use anyhow::Result;
-use keytrail_detect::Rule;
+use keytrail_detect::{Loaded, Rule, Vocabulary};
 use keytrail_ingest::Mapping;
 use keytrail_model::{FileError, Micros};
 use keytrail_sql::Planner;
 
-use crate::pack::{Pack, plan, read_each};
+use crate::output::warn;
+use crate::pack::{Pack, plan};
 use crate::tuning::Tuning;
 pub use table::{LINTS, Level, Lint};
 
@@ -52,7 +53,9 @@ impl fmt::Display for Problem {
 /// exceptions that end by `as_of` have expired.
 pub fn problems(pack: &Pack, files: &Pack, as_of: Option<Micros>) -> Result<Vec<Problem>> {
     let mappings = pack.mappings()?;
-    let (own, errors) = read_each(&files.detections, Rule::read);
+    let vocabulary = pack.vocabulary()?;
+    let Loaded { rules: own, errors, skipped } = keytrail_detect::load(&files.detections, &vocabulary);
+    skipped.iter().for_each(|skipped| warn(&skipped.to_string()));
     let mut problems: Vec<Problem> = errors.into_iter().map(|error| Problem::of(&table::READ, error)).collect();
     let (playbooks, planner) = (pack.playbooks()?, Planner::new());
     let known: Vec<&str> = playbooks.ids().collect();
@@ -63,9 +66,9 @@ pub fn problems(pack: &Pack, files: &Pack, as_of: Option<Micros>) -> Result<Vec<
     }
     let tuning = Tuning::read(files);
     problems.extend(as_of.into_iter().flat_map(|as_of| expired(&tuning, as_of)));
-    let (rules, more) = tuned(pack, own, tuning);
+    let (rules, more) = tuned(pack, &vocabulary, own, tuning);
     problems.extend(more);
-    problems.extend(unplanned(rules, &mappings));
+    problems.extend(unplanned(rules, &mappings, &vocabulary));
     problems.extend(fix::problems(files));
     problems
         .sort_by(|left, right| (&left.file, left.line, &left.message).cmp(&(&right.file, right.line, &right.message)));
@@ -88,14 +91,19 @@ fn expired(tuning: &Tuning, as_of: Micros) -> Vec<Problem> {
 
 /// The rules with what changes them. Rules of the pack that only overlays or exceptions of the files are about come
 /// along, so that those are checked.
-fn tuned(pack: &Pack, own: Vec<Rule>, tuning: Tuning) -> (Vec<Rule>, Vec<Problem>) {
+fn tuned(
+    pack: &Pack,
+    vocabulary: &Vocabulary,
+    own: Vec<Rule>,
+    tuning: Tuning,
+) -> (Vec<Rule>, Vec<Problem>) {
     let mut problems: Vec<Problem> = Vec::new();
     let Tuning { overlays, exceptions, overlay_errors, exception_errors } = tuning;
     problems.extend(overlay_errors.into_iter().map(|error| Problem::of(&table::OVERLAY, error)));
     problems.extend(exception_errors.into_iter().map(|error| Problem::of(&table::EXCEPTION, error)));
     let mut by_id: BTreeMap<String, (bool, Rule)> = BTreeMap::new();
     if !overlays.is_empty() || !exceptions.is_empty() {
-        let (theirs, _) = read_each(&pack.detections, Rule::read);
+        let theirs = keytrail_detect::load(&pack.detections, vocabulary).rules;
         by_id.extend(theirs.into_iter().map(|rule| (rule.id.clone(), (false, rule))));
     }
     let mut twice = Vec::new();
@@ -114,7 +122,7 @@ fn tuned(pack: &Pack, own: Vec<Rule>, tuning: Tuning) -> (Vec<Rule>, Vec<Problem
     (wanted.chain(twice).collect(), problems)
 }
 
-fn unplanned(rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Vec<Problem> {
-    let errors = plan(rules, mappings).err().unwrap_or_default();
+fn unplanned(rules: Vec<Rule>, mappings: &[Arc<Mapping>], vocabulary: &Vocabulary) -> Vec<Problem> {
+    let errors = plan(rules, mappings, &vocabulary.dialects).err().unwrap_or_default();
     errors.into_iter().map(|error| Problem::of(&table::PLAN, error)).collect()
 }

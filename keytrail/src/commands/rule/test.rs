@@ -9,7 +9,7 @@ use crate::cli::{Global, Test};
 use crate::failure::Failure;
 use crate::junit;
 use crate::output::{self, Rows, note};
-use crate::pack::{Pack, files_of, read_each};
+use crate::pack::{Pack, files_of};
 use crate::run_rules::{Bench, Verdict};
 
 pub fn run(global: &Global, test: &Test) -> Result<()> {
@@ -30,8 +30,8 @@ pub fn run(global: &Global, test: &Test) -> Result<()> {
 /// As they are written: an overlay of the place where they are tested must not change what their authors proved.
 fn rules(pack: &Pack, test: &Test) -> Result<Vec<Rule>> {
     let files = if test.paths.is_empty() { pack.detections.clone() } else { files_of(&test.paths)?.detections };
-    let (rules, errors) = read_each(&files, Rule::read);
-    if errors.is_empty() { Ok(rules) } else { Err(Failure::rules(errors)) }
+    let loaded = keytrail_detect::load(&files, &pack.vocabulary()?);
+    if loaded.errors.is_empty() { Ok(loaded.rules) } else { Err(Failure::rules(loaded.errors)) }
 }
 
 fn say(global: &Global, rules: &[Rule], verdicts: &[Verdict]) -> Result<()> {
