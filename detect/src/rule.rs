@@ -320,12 +320,7 @@ impl Reader<'_> {
         })
     }
 
-    fn window(
-        &mut self,
-        written: &Written,
-        group_by: &[String],
-        suppress_for: i64,
-    ) -> (Option<Window>, Vec<Step>) {
+    fn window(&mut self, written: &Written, group_by: &[String], suppress_for: i64) -> (Option<Window>, Vec<Step>) {
         if let (None, Some(step)) = (&written.window, written.steps.values().next()) {
             self.fail(step.referenced.line(), "`steps` without a window: add `window: {within: 1h, sequence: […]}`");
         }
@@ -368,7 +363,11 @@ mod tests {
 
     #[test]
     fn every_mistake_names_its_line() {
-        assert!(message("").contains("r.yaml:1: give exactly one of `where`, `sql`, `sigma` and `steps`"), "{}", message(""));
+        assert!(
+            message("").contains("r.yaml:1: give exactly one of `where`, `sql`, `sigma` and `steps`"),
+            "{}",
+            message("")
+        );
         let text = message("where: a = = b\nsuppress_for: tomorrow\n");
         assert!(text.contains("r.yaml:8: expected: an expression"), "{text}");
         let text = message("where: a = 'b'\nsuppress_for: tomorrow\n");

@@ -92,6 +92,12 @@ impl Lane {
         Self { settled: Some(watermark.0), ..Self::default() }
     }
 
+    /// Everything before it is settled.
+    #[must_use]
+    pub fn settled(&self) -> Option<Micros> {
+        self.settled.map(Micros)
+    }
+
     /// False (and not kept) when its time lies before what was settled already: a late event, counted by the caller.
     pub fn push(&mut self, window: &Window, entry: Entry) -> bool {
         if self.settled.is_some_and(|settled| entry.time.0 < settled) {
@@ -111,7 +117,8 @@ impl Lane {
         let watermark = self.settled.map_or(watermark, |settled| watermark.max(Micros(settled)));
         self.settled = Some(watermark.0);
         let is_settled = |entry: &Entry| entry.time < watermark || watermark.0 == i64::MAX;
-        let (mut settled, pending): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().partition(is_settled);
+        let (mut settled, pending): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(is_settled);
         self.pending = pending;
         settled.sort_unstable_by(Entry::order);
         let mut found = Vec::new();

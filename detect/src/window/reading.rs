@@ -110,7 +110,10 @@ impl Reading<'_> {
         let names = &steps.value;
         let twice = names.iter().enumerate().find(|(index, name)| names.iter().take(*index).any(|one| one == *name));
         if let Some((_, name)) = twice {
-            self.fail(line, format!("{key} names step `{name}` twice: name each once, or count it in a rule of its own"));
+            self.fail(
+                line,
+                format!("{key} names step `{name}` twice: name each once, or count it in a rule of its own"),
+            );
         } else if names.len() < 2 {
             self.fail(line, format!("{key} has {} step: name two or more, or write `where` and `count`", names.len()));
         } else {
