@@ -86,7 +86,7 @@ fn a_hundred_thousand_entries_are_no_burden() {
     assert_eq!(found(&wide(Measure::Sum(atleast(1e9))), many(&numbered)), []);
     assert_eq!(found(&wide(Measure::Distinct(atleast(1e9))), many(&numbered)), []);
     assert_eq!(found(&wide(Measure::Count(atleast(2.0))), many(&numbered)).len(), 2);
-    let starts = |n: i64| at(n, "x").step(if n == 0 { 1 } else { 0 });
+    let starts = |n: i64| at(n, "x").step(u16::from(n == 0));
     assert_eq!(found(&steps(50_000, 2, Measure::Sequence), many(&starts)), []);
     let pairs = |n: i64| at(n, "x").step(u16::from(n % 2 == 1));
     assert_eq!(found(&steps(50_000, 2, Measure::Sequence), many(&pairs)).len(), 50_000);
