@@ -92,6 +92,12 @@ impl Lane {
         Self { settled: Some(watermark.0), ..Self::default() }
     }
 
+    /// Everything before it is settled.
+    #[must_use]
+    pub fn settled(&self) -> Option<Micros> {
+        self.settled.map(Micros)
+    }
+
     /// False (and not kept) when its time lies before what was settled already: a late event, counted by the caller.
     pub fn push(&mut self, window: &Window, entry: Entry) -> bool {
         if self.settled.is_some_and(|settled| entry.time.0 < settled) {
