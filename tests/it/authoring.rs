@@ -110,12 +110,9 @@ fn with_mistakes() -> Folder {
     write("always", &SMALL.replace("where: action = 'ec2:DescribeInstances'", "where: 1 = 1"));
     write("never", &SMALL.replace("where: action = 'ec2:DescribeInstances'", "where: action = NULL"));
     write("words", &SMALL.replace("A console session looked at something that only machines look at.", "bad"));
-    write("column", &SMALL.replace("{actor_name}", "{downstream_ids}"));
+    write("column", &SMALL.replace("{actor_name}", "{region}").replace("aws.cloudtrail", "github.audit"));
     write("names", &SMALL.replace("group_by: [actor]", "group_by: []\nplaybook: contain-aws-acces-key"));
-    write(
-        "field",
-        &SMALL.replace("action = 'ec2:", "requestParameters.bucktName = 'ec2:").replace("owasp.nhi7", "owasp.nhi17"),
-    );
+    write("field", &SMALL.replace("action = 'ec2:", "userIdentity.typ = 'ec2:").replace("owasp.nhi7", "owasp.nhi17"));
     write("form", &SMALL.replace("attack.t1078.004", "attack.T1078.004").replace("severity: low", "severity: low "));
     write("key", &SMALL.replace("severity:", "sevrity:"));
     folder.write(

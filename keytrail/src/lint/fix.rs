@@ -56,11 +56,12 @@ pub struct Fix {
     pub what: String,
 }
 
-/// The text with everything put right, and what was changed. A text that is no YAML stays as it is.
+/// The text with everything put right, and what was changed. A text that is no YAML stays as it is, and one with the
+/// line ends of Windows, which would all change.
 #[must_use]
 pub fn fixed(file: &str, text: &str, kind: FileKind) -> (String, Vec<Fix>) {
     let mut fixes = Vec::new();
-    if read_yaml::<Value>(file, text).is_err() {
+    if text.contains('\r') || read_yaml::<Value>(file, text).is_err() {
         return (text.to_owned(), fixes);
     }
     let mut text = step(file, text.to_owned(), spaces, &mut fixes);
