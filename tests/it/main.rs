@@ -18,4 +18,5 @@ mod reference; // the promised counts over public logs
 mod reference_page; // docs/REFERENCE.md against the tables in the code
 mod rules; // every shipped rule, mapping, playbook and guardrail
 mod run; // runs the binary in a folder of its own
+mod sources; // public records of the other log sources
 mod tidy; // the shape of the repository itself
