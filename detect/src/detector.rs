@@ -9,8 +9,8 @@ use crate::compile::SourceFields;
 use crate::index::Lookup;
 use crate::matches::Matches;
 use crate::plan::Plan;
-use crate::rule::Rule;
 use crate::progress::Progress;
+use crate::rule::Rule;
 
 pub struct Detector {
     plan: Arc<Plan>,

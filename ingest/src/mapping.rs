@@ -126,7 +126,13 @@ impl Mapping {
     /// Every raw path that the mapping itself reads.
     #[must_use]
     pub fn paths(&self) -> BTreeSet<RawPath> {
-        let columns = self.columns.iter().flat_map(|(_, expression, _)| &expression.names);
+        self.paths_of(&|_| true)
+    }
+
+    /// The raw paths that it reads for some columns, and to recognise and redact.
+    pub(crate) fn paths_of(&self, wanted: &dyn Fn(&str) -> bool) -> BTreeSet<RawPath> {
+        let columns =
+            self.columns.iter().filter(|(name, ..)| wanted(name)).flat_map(|(_, expression, _)| &expression.names);
         let named = columns.filter_map(|name| match name {
             Name::Raw(path) => Some(path.clone()),
             Name::Event(_) => None,

@@ -342,7 +342,8 @@ impl Outcome {
     /// What went wrong without stopping, one line each.
     #[must_use]
     pub fn trouble(&self) -> Vec<String> {
-        let failed = |failure: &RuleFailure| format!("rule {} failed on {}: {}", failure.rule, failure.source, failure.reason);
+        let failed =
+            |failure: &RuleFailure| format!("rule {} failed on {}: {}", failure.rule, failure.source, failure.reason);
         let mut lines: Vec<String> = self.rule_failures.iter().map(failed).collect();
         let (late, dropped) = self.left_out;
         if late > 0 {

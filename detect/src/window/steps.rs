@@ -4,8 +4,8 @@ use keytrail_model::{did_you_mean, schema};
 use keytrail_sql::{Expression, Scope, parse_expression};
 
 use super::reading::Reading;
-use crate::sigma::SigmaBody;
 use super::written::{OneOrMany, WrittenStep, WrittenSteps};
+use crate::sigma::SigmaBody;
 
 /// What a step takes.
 #[derive(Clone, Debug)]
@@ -64,7 +64,9 @@ impl Reading<'_> {
         let by = self.by(name, written);
         let sources = written.source.as_ref().map(OneOrMany::list);
         match parse_expression(&text, Scope::Rule) {
-            Ok(filter) => Some(Step { name: name.to_owned(), sources, filter: Takes::Sql(filter), text, line, by: by? }),
+            Ok(filter) => {
+                Some(Step { name: name.to_owned(), sources, filter: Takes::Sql(filter), text, line, by: by? })
+            }
             Err(error) => {
                 self.fail(line, format!("step `{name}`: {error}"));
                 None

@@ -121,7 +121,8 @@ fn span(found: &[&Finding]) -> Vec<Value> {
 
 fn said(outcome: &Outcome) -> String {
     let (findings, owners) = (outcome.findings.len(), outcome.tickets.len());
-    let mut lines = vec![format!("{findings} findings, {owners} tickets; nothing was written, sent or planned"), read(outcome)];
+    let mut lines =
+        vec![format!("{findings} findings, {owners} tickets; nothing was written, sent or planned"), read(outcome)];
     if let Some(first) = outcome.rejects.first() {
         lines.push(format!("{} rejects, first at {}: {}", outcome.reject_count, first.position, first.reason));
     }
