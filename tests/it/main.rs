@@ -20,5 +20,6 @@ mod reference_page; // docs/REFERENCE.md against the tables in the code
 mod rule_schema; // the schemas for editors against the readers
 mod rules; // every shipped rule, mapping, playbook and guardrail
 mod run; // runs the binary in a folder of its own
+mod sigma; // Sigma files as a user brings them
 mod tidy; // the shape of the repository itself
 mod tuning; // states, exceptions and overlays, seen in what a scan gives
