@@ -288,7 +288,7 @@ mod tests {
             ("event_count", "value_count", "c.yml:8: value_count wants a `field`"),
             ("event_count", "evnt_count", "c.yml:"),
             ("{gte: 2}", "used", "c.yml:8: event_count wants a number"),
-            ("{gte: 2}", "{gte: 2}\n  aliases:\n    a: {other: x}", "c.yml:6: alias `a` names no field"),
+            ("{gte: 2}", "{gte: 2}\n  aliases:\n    a: {other: x}", "c.yml:10: alias `a` names no field"),
         ] {
             let error = said(&correlated(&text.replace(from, to)).errors);
             assert!(error.starts_with(wanted), "{error}\nwanted {wanted}");

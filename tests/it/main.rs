@@ -21,5 +21,6 @@ mod rule_schema; // the schemas for editors against the readers
 mod rules; // every shipped rule, mapping, playbook and guardrail
 mod run; // runs the binary in a folder of its own
 mod sources; // public records of the other log sources
+mod sigma; // Sigma files as a user brings them
 mod tidy; // the shape of the repository itself
 mod tuning; // states, exceptions and overlays, seen in what a scan gives
