@@ -272,10 +272,71 @@ fn restart(detector: &mut Detector, plan: &Plan) {
 #[test]
 fn a_newer_state_is_refused_by_name() {
     let saved: Saved = serde_json::from_str(
-        r#"{"version":99,"settled":null,"groups":[],"lanes":[],"open":[],"late":0,"dropped":0,"failures":[],"excepted":{}}"#,
+        r#"{"version":99,"settled":null,"windows":{},"groups":[],"lanes":[],"open":[],"late":0,"dropped":0,"failures":[],"excepted":{}}"#,
     )
     .expect("it reads");
     let plan = plan(&[]);
     let error = Progress::restore(&plan, saved).expect_err("newer").to_string();
     assert!(error.contains("version 99") && error.contains("newer binary"), "{error}");
+}
+
+fn rule(number: usize, rest: &str) -> String {
+    format!(
+        "id: r{number}\ntitle: t\nseverity: high\nsource: {SOURCE}\ndescription: d\nsummary: s\ngroup_by: [credential]\n{rest}"
+    )
+}
+
+fn call(id: usize, time: i64) -> Event {
+    Event { time, id, fields: vec![("action", vec!["a".to_owned()]), ("credential", vec!["k".to_owned()])] }
+}
+
+#[test]
+fn a_reload_keeps_what_stays_and_a_bad_one_keeps_everything() {
+    let counting = rule(0, "where: action = 'a'\nwindow: {within: 5m, count: {gte: 3}}\n");
+    let old = plan(&[counting.clone(), rule(1, "where: action = 'a'\n")]);
+    let mut detector = Detector::over(Arc::clone(&old));
+    detector.evaluate(&batch(&old, &[call(0, 10), call(1, 20)]));
+    let broken = Rule::read("r0.yaml", &rule(0, "where: nonsense('a')\n")).expect("it reads");
+    let errors = Plan::new(vec![broken], &[source()]).err().expect("an unknown function");
+    assert!(errors[0].to_string().starts_with("r0.yaml:8: "), "{}", errors[0]);
+    // The second rule becomes another, the first stays: its window still holds the two calls.
+    let new = plan(&[counting, rule(1, "where: action = 'zzz'\n")]);
+    detector.reload(Arc::clone(&new)).expect("this version");
+    detector.evaluate(&batch(&new, &[call(2, 30)]));
+    detector.settle(Micros(i64::MAX));
+    let found: Vec<_> = detector.findings().into_iter().map(|finding| (finding.rule, finding.count)).collect();
+    assert!(found.contains(&("r0".to_owned(), 3)), "{found:?}");
+}
+
+#[test]
+fn a_window_that_became_another_begins_anew() {
+    let old = plan(&[rule(0, "where: action = 'a'\nwindow: {within: 5m, count: {gte: 3}}\n")]);
+    let mut detector = Detector::over(Arc::clone(&old));
+    detector.evaluate(&batch(&old, &[call(0, 10), call(1, 20)]));
+    let new = plan(&[rule(0, "where: action = 'a'\nwindow: {within: 5m, distinct: {of: [ip], gte: 3}}\n")]);
+    detector.reload(new).expect("this version");
+    assert_eq!(detector.progress().save(detector.plan()).split(1).len(), 1);
+    detector.settle(Micros(i64::MAX));
+    assert!(detector.findings().is_empty());
+}
+
+/// The properties above would hold of rules that never match.
+#[test]
+fn random_rules_do_match_random_events() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let (mut findings, mut windows) = (0, 0);
+    for _ in 0..60 {
+        let rules = rules().new_tree(&mut runner).expect("rules").current();
+        let events = events().new_tree(&mut runner).expect("events").current();
+        let plan = plan(&rules);
+        for finding in plainly(&plan, &events) {
+            findings += 1;
+            let stateful = plan.rules().iter().any(|rule| rule.id == finding.rule && rule.window.is_some());
+            windows += u32::from(stateful);
+        }
+    }
+    assert!(findings > 300 && windows > 40, "{findings} findings, {windows} of them over windows");
 }
