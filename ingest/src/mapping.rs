@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keytrail_model::{FileError, RawPath, did_you_mean, read_yaml, schema, schema::Filled};
+use keytrail_model::{FileError, RawPath, did_you_mean, nearest_known, read_yaml, schema, schema::Filled};
 use keytrail_sql::{Expression, Name, Scope, parse_expression};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -150,7 +150,7 @@ impl Mapping {
             return Ok(());
         }
         let known: Vec<String> = self.fields.iter().map(ToString::to_string).chain(names()).collect();
-        Err(did_you_mean(&path.to_string(), known.iter().map(String::as_str)))
+        Err(nearest_known(&path.to_string(), known.iter().map(String::as_str)))
     }
 }
 
