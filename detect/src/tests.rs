@@ -105,9 +105,7 @@ const WINDOWS: [&str; 8] = [
 ];
 
 fn stateful_steps() -> impl Strategy<Value = String> {
-    let measure = select(
-        &["sequence: [one, two]", "all_of: [one, two]", "absence: {after: one, of: two}"][..],
-    );
+    let measure = select(&["sequence: [one, two]", "all_of: [one, two]", "absence: {after: one, of: two}"][..]);
     (measure, select(&WORDS[..]), select(&WORDS[..])).prop_map(|(measure, one, two)| {
         format!(
             "window: {{within: 5m, {measure}}}\nsteps:\n  one: {{where: \"action = '{one}'\"}}\n  two: {{where: \"outcome = '{two}'\"}}\n"
@@ -142,7 +140,8 @@ fn source() -> SourceFields<'static> {
 
 fn batch(plan: &Plan, events: &[Event]) -> EventBatch {
     let raw: Vec<Name> = plan.paths()[SOURCE].iter().cloned().map(Name::Raw).collect();
-    let mut fields: Vec<_> = schema::schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let mut fields: Vec<_> =
+        schema::schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
     fields.extend(schema_of(&raw).fields().iter().map(|field| field.as_ref().clone()));
     let columns = fields.iter().map(|field| column(field.name(), field.data_type(), events)).collect();
     let places = events.iter().map(|event| Place { line: Some(event.id as u64 + 1), ..Place::default() }).collect();
@@ -170,8 +169,12 @@ fn column(name: &str, kind: &DataType, events: &[Event]) -> ArrayRef {
             }
             Arc::new(lists.finish())
         }
-        _ if name == "event_id" => Arc::new(StringViewArray::from_iter_values(events.iter().map(|event| format!("e{}", event.id)))),
-        _ => Arc::new(events.iter().map(|event| event.values(base).first().map(String::as_str)).collect::<StringViewArray>()),
+        _ if name == "event_id" => {
+            Arc::new(StringViewArray::from_iter_values(events.iter().map(|event| format!("e{}", event.id))))
+        }
+        _ => Arc::new(
+            events.iter().map(|event| event.values(base).first().map(String::as_str)).collect::<StringViewArray>(),
+        ),
     }
 }
 

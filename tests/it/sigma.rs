@@ -55,7 +55,9 @@ fn found(ran: &Ran) -> Vec<(String, u64)> {
     let mut found: Vec<(String, u64)> = ran
         .rows()
         .iter()
-        .map(|row| (row["rule"].as_str().unwrap().to_owned(), row["events"].as_u64().or(row["count"].as_u64()).unwrap()))
+        .map(|row| {
+            (row["rule"].as_str().unwrap().to_owned(), row["events"].as_u64().or(row["count"].as_u64()).unwrap())
+        })
         .collect();
     found.sort();
     found
@@ -98,7 +100,11 @@ fn rules_that_do_not_load_end_the_run_or_are_left_out_as_asked() {
     let good = "title: Good\nname: good\nlogsource: {product: aws, service: cloudtrail}\ndetection:\n  \
                 s: {eventName: ListBuckets}\n  condition: s\n";
     let files = [("bad.yml", bad.as_str()), ("good.yml", good)];
-    scan(&files, &[]).ends(2).says(&["mine/bad.yml:5: `errorCod` is neither", "did you mean `errorCode`", "--skip-bad-rules"]);
+    scan(&files, &[]).ends(2).says(&[
+        "mine/bad.yml:5: `errorCod` is neither",
+        "did you mean `errorCode`",
+        "--skip-bad-rules",
+    ]);
     let ran = scan(&files, &["--skip-bad-rules"]).ok().says(&["rule left out: mine/bad.yml:5: `errorCod`"]);
     assert_eq!(found(&ran).len(), 2, "{}", ran.stdout);
 }
