@@ -2,18 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
-use keytrail_model::{EventBatch, Example, Finding, Micros, Position, Target, stable_id};
+use keytrail_model::{EventBatch, Finding, Micros, Position, Target, stable_id};
+use serde::{Deserialize, Serialize};
 
-use crate::rule::Rule;
+use crate::rule::{Rule, State};
+use crate::seen::Seen;
+use crate::shared;
 
 /// Distinct values beyond this are no longer told apart; the count then says "at least".
 const DISTINCT_MAX: usize = 100_000;
 
 /// Distinct texts: the smallest ones, and how many there are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Distinct {
     smallest: BTreeSet<String>,
+    #[serde(with = "shared::sorted")]
     seen: HashSet<u64>,
 }
 
@@ -24,6 +29,10 @@ impl Distinct {
         if self.seen.len() < DISTINCT_MAX {
             self.seen.insert(hash.finish());
         }
+        self.keep(value);
+    }
+
+    fn keep(&mut self, value: &str) {
         let full = self.smallest.len() >= Finding::VALUES;
         if full && self.smallest.last().is_some_and(|last| value >= last.as_str()) {
             return;
@@ -34,28 +43,29 @@ impl Distinct {
         }
     }
 
+    fn merge(&mut self, other: &Self) {
+        other.smallest.iter().for_each(|value| self.keep(value));
+        let room = DISTINCT_MAX.saturating_sub(self.seen.len());
+        let new: Vec<u64> = other.seen.difference(&self.seen).copied().take(room).collect();
+        self.seen.extend(new);
+    }
+
     fn list(&self) -> Vec<String> {
         self.smallest.iter().cloned().collect()
     }
 }
 
-/// An event that a finding shows, with what else is taken from the first of them.
-#[derive(Clone, Debug)]
-struct Candidate {
-    example: Example,
-    target: Target,
-    summary: String,
-    source: String,
-}
+/// By time and event id; the place keeps two copies of one event apart.
+pub(crate) type Moment = (Micros, String, Position);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Group {
-    first: Micros,
+    pub(crate) first: Micros,
     last: Micros,
     count: u64,
     outcomes: BTreeMap<String, u64>,
-    /// By time and event id; the place keeps two copies of one event apart.
-    examples: BTreeMap<Moment, Candidate>,
+    #[serde(with = "shared::pairs")]
+    examples: BTreeMap<Moment, Arc<Seen>>,
     guardrails: BTreeSet<String>,
     ips: Distinct,
     resources: Distinct,
@@ -80,44 +90,79 @@ impl Default for Group {
 }
 
 impl Group {
-    /// Counts one matching event; `selected` is only asked for when the event is among the first.
-    pub(crate) fn add(
-        &mut self,
-        rule: &Rule,
-        events: &EventBatch,
-        row: usize,
-        selected: impl FnOnce() -> BTreeMap<String, String>,
-    ) {
+    /// Counts one matching event; what a finding shows of it is only asked for when it is among the first.
+    pub(crate) fn add(&mut self, events: &EventBatch, row: usize, seen: impl FnOnce() -> Arc<Seen>) {
         let time = events.time(row);
-        self.first = self.first.min(time);
-        self.last = self.last.max(time);
-        self.count += 1;
-        *self.outcomes.entry(events.text("outcome", row).unwrap_or("unknown").to_owned()).or_default() += 1;
+        self.count_one(time, events.text("outcome", row));
         self.guardrails.extend(events.texts("guardrails", row));
         events.text("ip", row).into_iter().for_each(|ip| self.ips.add(ip));
         events.texts("resources", row).iter().for_each(|resource| self.resources.add(resource));
-        acted_on(events, row).into_iter().for_each(|one| self.acted_on.add(one));
-        let event_id = events.text("event_id", row).unwrap_or_default().to_owned();
-        let key = (time, event_id, events.position(row));
-        if self.is_among_first(&key) {
-            let summary = rule.summary.fill(events, row);
-            let source = events.source.to_string();
-            let candidate =
-                Candidate { example: example(events, row, selected()), target: target(events, row), summary, source };
-            self.examples.insert(key, candidate);
-            if self.examples.len() > Finding::EXAMPLES {
-                self.examples.pop_last();
-            }
+        Seen::acted_on(events, row).into_iter().for_each(|one| self.acted_on.add(one));
+        let event_id = events.text("event_id", row).unwrap_or_default();
+        if self.is_among_first(time, event_id) {
+            self.keep((time, event_id.to_owned(), events.position(row)), seen());
         }
     }
 
-    fn is_among_first(&self, key: &Moment) -> bool {
-        self.examples.len() < Finding::EXAMPLES || self.examples.last_key_value().is_some_and(|(last, _)| key < last)
+    /// The same for an event that a window held.
+    pub(crate) fn add_seen(&mut self, moment: Moment, seen: &Arc<Seen>) {
+        self.count_one(moment.0, Some(&seen.outcome));
+        self.guardrails.extend(seen.guardrails.iter().cloned());
+        seen.ip.iter().for_each(|ip| self.ips.add(ip));
+        seen.resources.iter().for_each(|resource| self.resources.add(resource));
+        seen.acted_on.iter().for_each(|one| self.acted_on.add(one));
+        if self.is_among_first(moment.0, &moment.1) {
+            self.keep(moment, Arc::clone(seen));
+        }
+    }
+
+    /// Events of the same kind as another, of which nothing else is known any more.
+    pub(crate) fn add_more(&mut self, count: u64, last: Micros) {
+        self.count += count;
+        self.last = self.last.max(last);
+    }
+
+    fn count_one(&mut self, time: Micros, outcome: Option<&str>) {
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        self.count += 1;
+        let outcome = outcome.unwrap_or("unknown");
+        match self.outcomes.get_mut(outcome) {
+            Some(count) => *count += 1,
+            None => drop(self.outcomes.insert(outcome.to_owned(), 1)),
+        }
+    }
+
+    fn keep(&mut self, moment: Moment, seen: Arc<Seen>) {
+        self.examples.insert(moment, seen);
+        if self.examples.len() > Finding::EXAMPLES {
+            self.examples.pop_last();
+        }
+    }
+
+    fn is_among_first(&self, time: Micros, event_id: &str) -> bool {
+        self.examples.len() < Finding::EXAMPLES
+            || self.examples.last_key_value().is_some_and(|(last, _)| (time, event_id) <= (last.0, last.1.as_str()))
+    }
+
+    /// Takes over what another group of the same rule, key and period counted.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.count += other.count;
+        for (outcome, count) in other.outcomes {
+            *self.outcomes.entry(outcome).or_default() += count;
+        }
+        self.guardrails.extend(other.guardrails);
+        self.ips.merge(&other.ips);
+        self.resources.merge(&other.resources);
+        self.acted_on.merge(&other.acted_on);
+        other.examples.into_iter().for_each(|(moment, seen)| self.keep(moment, seen));
     }
 
     /// The first event's credential or session. One of several is not exact: an action could miss the one at fault.
-    fn target(&self, lead: &Candidate) -> Target {
-        let mut target = lead.target.clone();
+    fn target(&self, time: Micros, lead: &Seen) -> Target {
+        let mut target = Target { time, ..lead.target.clone() };
         if self.acted_on.seen.len() > 1 {
             target.quality = Some("group".to_owned());
         }
@@ -126,13 +171,9 @@ impl Group {
 
     /// The finding as it stands now.
     pub(crate) fn finding(&self, rule: &Rule, key: &[String], period_start: Micros) -> Option<Finding> {
-        let lead = self.examples.values().next()?;
-        let mut parts = vec![rule.id.as_str()];
-        parts.extend(key.iter().map(String::as_str));
-        let start = period_start.0.to_string();
-        parts.push(&start);
+        let (moment, lead) = self.examples.first_key_value()?;
         Some(Finding {
-            id: stable_id("fnd", &parts),
+            id: id(rule, key, period_start),
             rule: rule.id.clone(),
             title: rule.title.clone(),
             severity: rule.severity,
@@ -145,9 +186,9 @@ impl Group {
             last_seen: self.last,
             count: self.count,
             outcomes: self.outcomes.clone(),
-            target: self.target(lead),
+            target: self.target(moment.0, lead),
             guardrails: self.guardrails.iter().cloned().collect(),
-            examples: self.examples.values().map(|candidate| candidate.example.clone()).collect(),
+            examples: self.examples.iter().map(|(moment, seen)| seen.example(moment)).collect(),
             ips: self.ips.list(),
             ip_count: self.ips.seen.len() as u64,
             resources: self.resources.list(),
@@ -158,58 +199,17 @@ impl Group {
             runbook: rule.runbook.clone(),
             false_positives: rule.false_positives.clone(),
             references: rule.references.clone(),
+            shadow: rule.state == State::Shadow,
         })
     }
 }
 
-/// A session's keys change while it lasts, and it is the session that is contained; of other credentials it is the key.
-fn acted_on(events: &EventBatch, row: usize) -> Option<&str> {
-    let credential = events.text("credential", row);
-    match events.text("credential_lifetime", row) {
-        Some("ephemeral") => events.text("session", row).or(credential),
-        _ => credential,
-    }
-}
-
-type Moment = (Micros, String, Position);
-
-fn example(events: &EventBatch, row: usize, selected: BTreeMap<String, String>) -> Example {
-    let text = |name: &str| events.text(name, row).map(str::to_owned);
-    Example {
-        time: events.time(row),
-        event_id: text("event_id").unwrap_or_default(),
-        action: text("action").unwrap_or_default(),
-        outcome: text("outcome").unwrap_or_else(|| "unknown".to_owned()),
-        actor: text("actor"),
-        ip: text("ip"),
-        user_agent: text("user_agent"),
-        tool: text("tool"),
-        resources: events.texts("resources", row),
-        prompt_ref: text("prompt_ref"),
-        position: events.position(row).to_string(),
-        selected,
-    }
-}
-
-fn target(events: &EventBatch, row: usize) -> Target {
-    let text = |name: &str| events.text(name, row).filter(|text| !text.is_empty()).map(str::to_owned);
-    Target {
-        credential: text("credential"),
-        kind: text("credential_kind"),
-        lifetime: text("credential_lifetime"),
-        quality: text("credential_quality"),
-        parent: text("credential_parent"),
-        provider: text("provider"),
-        account: text("account"),
-        actor: text("actor"),
-        actor_kind: text("actor_kind"),
-        actor_name: text("actor_name"),
-        session: text("session"),
-        on_behalf_of: text("on_behalf_of"),
-        agent: text("agent"),
-        resources: events.texts("resources", row),
-        time: events.time(row),
-    }
+/// A finding's id: of its rule, group and period, and of nothing else.
+pub(crate) fn id(rule: &Rule, key: &[String], period_start: Micros) -> String {
+    let start = period_start.0.to_string();
+    let parts: Vec<&str> =
+        std::iter::once(rule.id.as_str()).chain(key.iter().map(String::as_str)).chain([start.as_str()]).collect();
+    stable_id("fnd", &parts)
 }
 
 #[cfg(test)]

@@ -4,13 +4,42 @@
 
 mod compile;
 mod detector;
+mod dialect;
+mod duration;
+mod entries;
+mod excepted;
+mod exception;
+mod filter;
 mod group;
-mod matcher;
+mod index;
+mod load;
+mod matches;
+mod nesting;
+mod overlay;
+mod plan;
+mod predicate;
+mod progress;
 mod rule;
+mod saved;
+mod seen;
+mod shared;
 mod sigma;
-mod sigma_file;
 mod template;
+mod values;
+mod window;
 
 pub use compile::SourceFields;
-pub use detector::{Detector, RuleFailure};
-pub use rule::{Body, Rule, RuleTest, Sources, Status};
+pub use detector::Detector;
+pub use dialect::{Dialect, Dialects};
+pub use exception::{Exception, attach_exceptions};
+pub use load::{Loaded, Vocabulary, load};
+pub use matches::Matches;
+pub use overlay::{Narrowed, Overlay, SETTABLE, apply_overlays};
+pub use plan::Plan;
+pub use progress::{Progress, RuleFailure};
+pub use rule::{Body, Rule, RuleTest, Sources, State, Status};
+pub use saved::{NewerState, Saved};
+pub use sigma::{Placeholders, SigmaBody};
+pub use window::{
+    Column, Combination, Comparison, Condition, Entry, Kind, Lane, Match, Measure, Step, Takes, Value, Window, network,
+};

@@ -3,13 +3,15 @@
 //! Reads and checks one file; planning against a log source's columns is `compile`'s.
 
 use keytrail_model::{FileError, Micros, Severity, did_you_mean, read_yaml, schema};
-use keytrail_sql::{Expression, Scope, Select, parse_expression, parse_select};
-use rsigma_parser::Detections;
+use keytrail_sql::{Expression, Name, Scope, Select, parse_expression, parse_select};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
-use crate::{sigma, sigma_file, template::Template};
+use crate::duration::duration;
+use crate::sigma::{self, SigmaBody};
+use crate::window::{Reading, Step, Takes, Window, WrittenSteps, WrittenWindow};
+use crate::{Exception, Narrowed, template::Template};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -19,6 +21,28 @@ pub enum Status {
     #[default]
     Stable,
     Deprecated,
+}
+
+/// What becomes of a rule's findings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Off,
+    /// Evaluated and listed; no plan, no ticket.
+    Shadow,
+    #[default]
+    On,
+}
+
+impl State {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Shadow => "shadow",
+            Self::On => "on",
+        }
+    }
 }
 
 /// The log sources that a rule reads.
@@ -42,7 +66,9 @@ impl Sources {
 #[derive(Clone, Debug)]
 pub enum Body {
     Sql(Select),
-    Sigma(Box<Detections>),
+    Sigma(Box<SigmaBody>),
+    /// Each of the rule's steps has its own filter.
+    Steps,
 }
 
 /// A test inside a rule file: raw vendor records that go through the mapping.
@@ -52,6 +78,15 @@ pub struct RuleTest {
     pub name: String,
     /// Inventory for this test, shaped like a file of `rules/inventory/`.
     pub inventory: Option<Value>,
+    /// Rows of the tables that a rule may join as of an event's time; each row is a mapping of column to value.
+    #[serde(default)]
+    pub credentials: Vec<Map<String, Value>>,
+    #[serde(default)]
+    pub owners: Vec<Map<String, Value>>,
+    #[serde(default)]
+    pub edges: Vec<Map<String, Value>>,
+    /// The watermark when the test is judged: later events have not come yet. Without it, everything is over.
+    pub at: Option<Micros>,
     #[serde(default)]
     pub records: Vec<Value>,
     pub record: Option<Value>,
@@ -74,6 +109,7 @@ pub struct Rule {
     pub title: String,
     pub severity: Severity,
     pub status: Status,
+    pub state: State,
     pub sources: Sources,
     pub tags: Vec<String>,
     pub description: String,
@@ -85,12 +121,34 @@ pub struct Rule {
     pub group_by: Vec<String>,
     /// Width of the UTC-aligned period in which a group is one finding, in microseconds.
     pub suppress_for: i64,
+    /// Makes the rule stateful.
+    pub window: Option<Window>,
+    /// In the window's order.
+    pub steps: Vec<Step>,
     pub playbook: Option<String>,
     pub false_positives: Vec<String>,
     pub runbook: Option<String>,
     pub references: Vec<String>,
     pub tests: Vec<RuleTest>,
+    /// Conditions that overlays add: an event must meet them too, in every step.
+    pub narrowed: Vec<Narrowed>,
+    /// What overlays changed, each with its file and line.
+    pub overlaid: Vec<String>,
+    /// Events that do not count, by whose word and until when.
+    pub exceptions: Vec<Exception>,
 }
+
+/// Event columns that other events may still change after this one was read.
+const LATER: [&str; 8] = [
+    "credential_parent",
+    "credential_age",
+    "owner",
+    "owner_confidence",
+    "tool",
+    "prompt_ref",
+    "agent_evidence",
+    "lease",
+];
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -107,6 +165,8 @@ struct Written {
     severity: Severity,
     #[serde(default)]
     status: Status,
+    #[serde(default)]
+    state: State,
     source: OneOrMany,
     #[serde(default)]
     tags: Vec<String>,
@@ -120,6 +180,9 @@ struct Written {
     select: Vec<Spanned<String>>,
     group_by: Vec<Spanned<String>>,
     suppress_for: Option<Spanned<String>>,
+    window: Option<Spanned<WrittenWindow>>,
+    #[serde(default)]
+    steps: WrittenSteps,
     playbook: Option<String>,
     #[serde(default)]
     false_positives: Vec<String>,
@@ -134,11 +197,8 @@ struct Written {
 const DAY: i64 = 86_400 * Micros::SECOND;
 
 impl Rule {
-    /// Reads a rule file of ours, or a plain Sigma rule (which has `detection:` and `logsource:`).
+    /// Reads a rule file of ours. Sigma files, which may hold several documents, are read by `load`.
     pub fn read(file: &str, text: &str) -> Result<Self, Vec<FileError>> {
-        if sigma_file::is_sigma(text) {
-            return sigma_file::read(file, text).map_err(|error| vec![error]);
-        }
         let written: Written = read_yaml(file, text).map_err(|error| vec![error])?;
         let mut errors = Vec::new();
         let rule = Reader { file, errors: &mut errors }.rule(written);
@@ -146,6 +206,29 @@ impl Rule {
             Some(rule) if errors.is_empty() => Ok(rule),
             _ => Err(errors),
         }
+    }
+
+    /// Whether the rule has to wait for the watermark: other events decide, over a window or through a column that
+    /// lineage fills from them.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.window.is_some() || self.names().any(|name| matches!(name, Name::Event(name) if LATER.contains(name)))
+    }
+
+    /// The names that conditions of the rule read, a Sigma detection's aside: those are fields of the record.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        let filter = match &self.body {
+            Body::Sql(select) => select.filter.as_ref(),
+            Body::Sigma(_) | Body::Steps => None,
+        };
+        let narrowed = self.narrowed.iter().map(|narrowed| &narrowed.condition);
+        let steps = self.steps.iter().filter_map(|step| match &step.filter {
+            Takes::Sql(filter) => Some(filter),
+            Takes::Sigma { .. } | Takes::Matches(_) => None,
+        });
+        let excepted = self.exceptions.iter().map(|exception| &exception.filter);
+        let all = filter.into_iter().chain(steps).chain(narrowed).chain(excepted);
+        all.flat_map(|condition| &condition.names)
     }
 }
 
@@ -162,6 +245,7 @@ impl Reader<'_> {
         let select = self.select(&written.select);
         let group_by = self.group_by(&written.group_by);
         let suppress_for = self.suppress_for(written.suppress_for.as_ref());
+        let (window, steps) = self.window(&written, &group_by, suppress_for);
         Some(Rule {
             id: written.id.value,
             file: self.file.to_owned(),
@@ -169,6 +253,7 @@ impl Reader<'_> {
             title: written.title,
             severity: written.severity,
             status: written.status,
+            state: written.state,
             sources: sources(written.source),
             tags: written.tags,
             description: written.description,
@@ -178,11 +263,16 @@ impl Reader<'_> {
             select,
             group_by,
             suppress_for,
+            window,
+            steps,
             playbook: written.playbook,
             false_positives: written.false_positives,
             runbook: written.runbook,
             references: written.references,
             tests: written.tests,
+            narrowed: Vec::new(),
+            overlaid: Vec::new(),
+            exceptions: Vec::new(),
         })
     }
 
@@ -197,14 +287,19 @@ impl Reader<'_> {
         }
     }
 
-    /// Exactly one of `where`, `sql` and `sigma`.
+    /// Exactly one of `where`, `sql`, `sigma` and `steps`.
     fn body(&mut self, written: &Written) -> Option<(Body, String, u64)> {
-        match (&written.predicate, &written.sql, &written.sigma) {
-            (Some(text), None, None) => self.predicate(text),
-            (None, Some(text), None) => self.sql(text),
-            (None, None, Some(block)) => self.sigma(block),
+        let step = written.steps.values().next();
+        match (&written.predicate, &written.sql, &written.sigma, step) {
+            (Some(text), None, None, None) => self.predicate(text),
+            (None, Some(text), None, None) => self.sql(text),
+            (None, None, Some(block), None) => self.sigma(block),
+            (None, None, None, Some(step)) => {
+                let texts: Vec<String> = written.steps.iter().map(|(name, step)| step.value.text(name)).collect();
+                Some((Body::Steps, texts.join("\n"), step.referenced.line()))
+            }
             _ => {
-                self.fail(written.id.referenced.line(), "give exactly one of `where`, `sql` and `sigma`");
+                self.fail(written.id.referenced.line(), "give exactly one of `where`, `sql`, `sigma` and `steps`");
                 None
             }
         }
@@ -238,7 +333,7 @@ impl Reader<'_> {
     fn sigma(&mut self, block: &Spanned<Value>) -> Option<(Body, String, u64)> {
         let line = block.referenced.line();
         match sigma::parse_block(&block.value) {
-            Ok(detections) => Some((Body::Sigma(Box::new(detections)), block.value.to_string(), line)),
+            Ok(body) => Some((Body::Sigma(Box::new(body)), block.value.to_string(), line)),
             Err(reason) => {
                 self.fail(line, reason);
                 None
@@ -285,6 +380,15 @@ impl Reader<'_> {
             DAY
         })
     }
+
+    fn window(&mut self, written: &Written, group_by: &[String], suppress_for: i64) -> (Option<Window>, Vec<Step>) {
+        if let (None, Some(step)) = (&written.window, written.steps.values().next()) {
+            self.fail(step.referenced.line(), "`steps` without a window: add `window: {within: 1h, sequence: […]}`");
+        }
+        let mut reading = Reading { file: self.file, group_by, suppress_for, errors: self.errors };
+        let read = written.window.as_ref().and_then(|window| reading.window(window, &written.steps));
+        read.map_or_else(Default::default, |(window, steps)| (Some(window), steps))
+    }
 }
 
 fn sources(written: OneOrMany) -> Sources {
@@ -293,19 +397,6 @@ fn sources(written: OneOrMany) -> Sources {
         OneOrMany::One(name) => Sources::Named(vec![name]),
         OneOrMany::Many(names) => Sources::Named(names),
     }
-}
-
-/// `30m`, `24h`, `7d` in microseconds, at least a minute.
-fn duration(text: &str) -> Option<i64> {
-    let unit = text.chars().last()?;
-    let number: i64 = text.strip_suffix(unit)?.parse().ok()?;
-    let seconds = match unit {
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    (number > 0).then(|| number.checked_mul(seconds)?.checked_mul(Micros::SECOND)).flatten()
 }
 
 #[cfg(test)]
@@ -333,7 +424,11 @@ mod tests {
 
     #[test]
     fn every_mistake_names_its_line() {
-        assert!(message("").contains("r.yaml:1: give exactly one of `where`, `sql` and `sigma`"), "{}", message(""));
+        assert!(
+            message("").contains("r.yaml:1: give exactly one of `where`, `sql`, `sigma` and `steps`"),
+            "{}",
+            message("")
+        );
         let text = message("where: a = = b\nsuppress_for: tomorrow\n");
         assert!(text.contains("r.yaml:8: expected: an expression"), "{text}");
         let text = message("where: a = 'b'\nsuppress_for: tomorrow\n");

@@ -109,7 +109,7 @@ fn unwrap_stages(document: &[u8], stages: &[Stage], limits: &Limits, out: &mut U
         out.fault.get_or_insert(fault);
     }
     if out.decoded.is_none() {
-        let ranges: Vec<Range<usize>> = row.ranges(0).collect();
+        let ranges: Vec<Range<usize>> = row.ranges(0).flat_map(|range| records(document, range)).collect();
         // `"event": "some text"` is a field of the record, not an envelope around one.
         let wraps = ranges.is_empty() || ranges.iter().any(|range| holds_structure(document, range));
         if wraps {
@@ -161,8 +161,14 @@ fn keep(record: &[u8], out: &mut Unwrapped) {
     let decoded = out.decoded.get_or_insert_default();
     let base = decoded.len();
     decoded.extend_from_slice(record);
-    let parts = elements(record).unwrap_or_else(|| std::iter::once(0..record.len()).collect());
-    out.ranges.extend(parts.into_iter().map(|part| part.start + base..part.end + base));
+    out.ranges.extend(records(decoded, base..base + record.len()));
+}
+
+/// The elements of an array, which `data` is in some logs, else the value itself.
+fn records(document: &[u8], range: Range<usize>) -> Vec<Range<usize>> {
+    let parts = document.get(range.clone()).and_then(elements);
+    let placed = |part: Range<usize>| part.start + range.start..part.end + range.start;
+    parts.map_or_else(|| vec![range.clone()], |parts| parts.into_iter().map(placed).collect())
 }
 
 impl Decoder {

@@ -14,6 +14,7 @@ mod plan;
 mod redact;
 mod scan;
 mod source_plan;
+mod trusted;
 
 pub use chunk::{Chunk, Span};
 pub use columns::Columns;
@@ -22,7 +23,7 @@ pub use files::{Files, ReadError, expand};
 pub use frame::Reader;
 pub use limits::Limits;
 pub use mapping::{Condition, Mapping};
-pub use normalise::{Needed, Normalised, Normaliser, Unknown};
+pub use normalise::{Needed, Normalised, Normaliser, Unfinished, Unknown};
 pub use plan::FieldPlan;
 pub use redact::{Redactor, redact_range};
 pub use scan::{Fault, Row, Slot, check_text, scan};

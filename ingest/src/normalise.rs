@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use arrow::buffer::Buffer;
 use keytrail_model::{EventBatch, FileError, Place, RawPath, Reject};
-use keytrail_sql::Planner;
+use keytrail_sql::{Planner, SqlError};
 use serde::de::IgnoredAny;
 
 use crate::frame::elements_under;
-use crate::source_plan::SourcePlan;
+use crate::source_plan::{Raw, SourcePlan};
 use crate::{
     Chunk, Columns, Condition, Envelope, Fault, Limits, Mapping, Redactor, Row, Slot, Span, Unwrapped, check_text,
     redact_range, scan,
@@ -21,7 +21,7 @@ use crate::{
 /// What enabled rules and outputs need of the events.
 #[derive(Clone, Debug, Default)]
 pub struct Needed {
-    /// Event columns to compute; `None` computes all.
+    /// Event columns that every event needs; `None` stands for all. The others are null until `Normaliser::complete`.
     pub columns: Option<BTreeSet<String>>,
     /// Raw paths that rules read, by log source.
     pub paths: BTreeMap<String, BTreeSet<RawPath>>,
@@ -38,6 +38,8 @@ pub struct Unknown {
 #[derive(Debug, Default)]
 pub struct Normalised {
     pub batches: Vec<EventBatch>,
+    /// What the batches were made from, one for each, to complete them with.
+    pub sources: Vec<Unfinished>,
     pub rejects: Vec<Reject>,
     /// Records that a mapping ignores, by the mapping's reason.
     pub ignored: BTreeMap<String, u64>,
@@ -45,6 +47,13 @@ pub struct Normalised {
     pub unknown: BTreeMap<String, Unknown>,
     /// How many secrets were overwritten.
     pub redacted: u64,
+}
+
+/// The raw columns behind a batch.
+#[derive(Debug)]
+pub struct Unfinished {
+    source: usize,
+    raw: Raw,
 }
 
 /// Envelopes inside envelopes end here.
@@ -55,9 +64,9 @@ const SHAPES_MAX: usize = 1000;
 const REJECT_BYTES: usize = 4096;
 
 pub struct Normaliser {
-    sources: Vec<SourcePlan>,
-    envelopes: Vec<Envelope>,
-    redactor: Redactor,
+    sources: Arc<[SourcePlan]>,
+    envelopes: Arc<[Envelope]>,
+    redactor: Arc<Redactor>,
     limits: Limits,
     rows: Vec<Row>,
     /// The source and the envelope that fitted last: logs come in runs.
@@ -100,8 +109,23 @@ impl Normaliser {
         envelopes.sort_by(|left, right| left.as_str().cmp(right.as_str()));
         envelopes.dedup_by(|left, right| left.as_str() == right.as_str());
         let rows = sources.iter().map(|source| Row::new(&source.fields)).collect();
-        let redactor = Redactor::new();
+        let redactor = Arc::new(Redactor::new());
+        let (sources, envelopes) = (sources.into(), envelopes.into());
         Ok(Self { sources, envelopes, redactor, limits, rows, last_source: 0, last_envelope: 0 })
+    }
+
+    /// Another one for another worker: the same plans, its own scratch.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            sources: Arc::clone(&self.sources),
+            envelopes: Arc::clone(&self.envelopes),
+            redactor: Arc::clone(&self.redactor),
+            limits: self.limits.clone(),
+            rows: self.sources.iter().map(|source| Row::new(&source.fields)).collect(),
+            last_source: self.last_source,
+            last_envelope: self.last_envelope,
+        }
     }
 
     /// Normalises one chunk; what it held is added to `out`.
@@ -223,6 +247,15 @@ impl Normaliser {
         }
     }
 
+    /// Some rows of a batch with all their columns.
+    pub fn complete(&self, events: &EventBatch, from: &Unfinished, rows: &[u32]) -> Result<EventBatch, SqlError> {
+        let source = self.sources.get(from.source);
+        let source = source.ok_or_else(|| SqlError::Plan("a batch of another normaliser".to_owned()))?;
+        let places = rows.iter().filter_map(|row| events.places.get(*row as usize).copied()).collect();
+        let batch = source.complete(&from.raw, rows)?;
+        Ok(EventBatch { source: events.source.clone(), origin: events.origin.clone(), batch, places })
+    }
+
     fn kept(&self, origin: &str, place: Place, reason: String, record: &[u8]) -> Reject {
         let record = self.redactor.excerpt(record.get(..REJECT_BYTES).unwrap_or(record));
         Reject { position: place.within(origin), reason, record }
@@ -231,12 +264,12 @@ impl Normaliser {
     /// Freezes the buffer, makes views into it and evaluates the mappings.
     fn finish(&self, work: Work, out: &mut Normalised) {
         let buffer = Buffer::from_vec(work.bytes);
-        for (source, found) in self.sources.iter().zip(work.found) {
+        for (index, (source, found)) in self.sources.iter().zip(work.found).enumerate() {
             let Some(mut found) = found else { continue };
             let raw = found.columns.finish(&buffer).and_then(|raw| Ok((raw, Columns::raw(&buffer, &found.spans)?)));
-            let (batch, bad) = raw.map_or_else(
+            let (mapped, bad) = raw.map_or_else(
                 |error| source.nothing(found.spans.len(), &error.to_string()),
-                |(raw, record)| source.events(raw, &record),
+                |(raw, record)| source.events(raw, record),
             );
             let dropped: BTreeSet<usize> = bad.iter().map(|(row, _)| *row).collect();
             out.rejects.extend(bad.into_iter().filter_map(|(row, reason)| {
@@ -247,7 +280,8 @@ impl Normaliser {
             let (origin, name) = (work.origin.clone(), Arc::from(source.mapping.source.as_str()));
             let kept = found.spans.iter().enumerate().filter(|(row, _)| !dropped.contains(row));
             let places = kept.map(|(_, span)| span.place).collect();
-            out.batches.push(EventBatch { source: name, origin, batch, places });
+            out.batches.push(EventBatch { source: name, origin, batch: mapped.batch, places });
+            out.sources.push(Unfinished { source: index, raw: mapped.raw });
         }
     }
 }

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringViewBuilder, new_null_array};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
+use arrow::array::{
+    Array, ArrayRef, RecordBatch, RecordBatchOptions, StringViewBuilder, UInt32Array, new_empty_array, new_null_array,
+};
+use arrow::compute::{concat, concat_batches, filter, filter_record_batch, is_not_null, take, take_record_batch};
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion::physical_plan::PhysicalExpr;
 use keytrail_model::{FileError, RawPath, schema};
 use keytrail_sql::{Name, Planner, SqlError, evaluate, schema_of};
@@ -21,6 +24,8 @@ pub(crate) struct SourcePlan {
     raw_schema: SchemaRef,
     /// One for each event column, in schema order.
     columns: Vec<Option<Arc<dyn PhysicalExpr>>>,
+    /// Which of them every event needs; the others are computed for the rows that a rule matched.
+    eager: Vec<bool>,
     /// Raw columns that rules read, appended to the event columns.
     rule_columns: Vec<usize>,
     out_schema: SchemaRef,
@@ -38,7 +43,7 @@ impl SourcePlan {
         let paths: Vec<RawPath> = paths.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let index = |path: &RawPath| paths.iter().position(|known| known == path).unwrap_or_default();
         let raw_schema = schema_of(&paths.iter().cloned().map(Name::Raw).collect::<Vec<_>>());
-        let columns = plan_columns(&mapping, &raw_schema, wanted, planner)?;
+        let columns = plan_columns(&mapping, &raw_schema, planner)?;
         let rule_columns: Vec<usize> = rule_paths.iter().map(index).collect();
         Ok(Self {
             recognise: mapping
@@ -52,80 +57,168 @@ impl SourcePlan {
             mapping,
             raw_schema,
             columns,
+            eager: schema::FIELDS.iter().map(|field| wanted(field.name)).collect(),
             rule_columns,
         })
     }
 
     /// Raw columns to event columns. A row that cannot be evaluated is left out; its index and the reason are returned.
-    pub(crate) fn events(&self, raw: Vec<ArrayRef>, record: &ArrayRef) -> (RecordBatch, Vec<(usize, String)>) {
+    pub(crate) fn events(&self, raw: Vec<ArrayRef>, record: ArrayRef) -> (Mapped, Rejected) {
         let rows = RecordBatchOptions::new().with_row_count(Some(record.len()));
-        let whole = match RecordBatch::try_new_with_options(self.raw_schema.clone(), raw, &rows) {
-            Ok(whole) => whole,
-            Err(error) => return self.nothing(record.len(), &error.to_string()),
-        };
-        match self.event_batch(&whole, record) {
-            Ok(batch) => drop_timeless(batch),
-            Err(_) => self.row_by_row(&whole, record),
+        match RecordBatch::try_new_with_options(self.raw_schema.clone(), raw, &rows) {
+            Ok(columns) => self.mapped(Raw { columns, record }),
+            Err(error) => self.nothing(record.len(), &error.to_string()),
         }
+    }
+
+    fn mapped(&self, raw: Raw) -> (Mapped, Rejected) {
+        let rows = raw.record.len();
+        let mapped = self.time(&raw).and_then(|time| {
+            let (raw, time, bad) = raw.timed(time)?;
+            let batch = self.event_batch(&raw, &time, &|column| self.is_eager(column))?;
+            Ok((Mapped { batch, raw }, bad))
+        });
+        mapped.unwrap_or_else(|_| self.row_by_row(&raw, rows))
     }
 
     /// No events, and every row rejected with the reason.
-    pub(crate) fn nothing(&self, rows: usize, reason: &str) -> (RecordBatch, Vec<(usize, String)>) {
+    pub(crate) fn nothing(&self, rows: usize, reason: &str) -> (Mapped, Rejected) {
         let bad = (0..rows).map(|row| (row, reason.to_owned())).collect();
-        (RecordBatch::new_empty(self.out_schema.clone()), bad)
+        (self.empty(), bad)
     }
 
-    fn event_batch(&self, raw: &RecordBatch, record: &ArrayRef) -> Result<RecordBatch, SqlError> {
+    fn empty(&self) -> Mapped {
+        let columns = RecordBatch::new_empty(self.raw_schema.clone());
+        let raw = Raw { columns, record: new_empty_array(&DataType::Utf8View) };
+        Mapped { batch: RecordBatch::new_empty(self.out_schema.clone()), raw }
+    }
+
+    /// Every column of some rows. A value that fails to evaluate is null here: its row is an event already.
+    pub(crate) fn complete(&self, raw: &Raw, rows: &[u32]) -> Result<RecordBatch, SqlError> {
+        let raw = raw.take(rows)?;
+        let time = self.time(&raw)?;
+        self.event_batch(&raw, &time, &|_| true)
+    }
+
+    fn is_eager(&self, column: usize) -> bool {
+        self.eager.get(column).copied().unwrap_or_default()
+    }
+
+    fn time(&self, raw: &Raw) -> Result<ArrayRef, SqlError> {
+        let time = schema::FIELDS.iter().position(|field| field.name == "time").unwrap_or_default();
+        match self.columns.get(time) {
+            Some(Some(expr)) => evaluate(expr, &raw.columns),
+            _ => Ok(new_null_array(&schema::Kind::Time.arrow(), raw.record.len())),
+        }
+    }
+
+    fn event_batch(&self, raw: &Raw, time: &ArrayRef, wanted: &dyn Fn(usize) -> bool) -> Result<RecordBatch, SqlError> {
+        let rows = raw.record.len();
         let mut out = Vec::with_capacity(self.out_schema.fields().len());
-        for (field, expr) in schema::FIELDS.iter().zip(&self.columns) {
+        for (index, (field, expr)) in schema::FIELDS.iter().zip(&self.columns).enumerate() {
             out.push(match (field.name, expr) {
-                ("source", _) => repeat(&self.mapping.source, raw.num_rows()),
-                ("provider", _) => repeat(&self.mapping.provider, raw.num_rows()),
-                ("raw", _) => record.clone(),
-                (_, Some(expr)) => evaluate(expr, raw)?,
-                (_, None) => new_null_array(&field.kind.arrow(), raw.num_rows()),
+                ("time", _) => time.clone(),
+                ("source", _) => repeat(&self.mapping.source, rows),
+                ("provider", _) => repeat(&self.mapping.provider, rows),
+                ("raw", _) => raw.record.clone(),
+                (_, Some(expr)) if wanted(index) => evaluate(expr, &raw.columns)?,
+                _ => new_null_array(&field.kind.arrow(), rows),
             });
         }
-        out.extend(self.rule_columns.iter().map(|&column| raw.column(column).clone()));
-        RecordBatch::try_new(self.out_schema.clone(), out).map_err(|error| SqlError::Plan(error.to_string()))
+        out.extend(self.rule_columns.iter().map(|&column| raw.columns.column(column).clone()));
+        RecordBatch::try_new(self.out_schema.clone(), out).map_err(plan_error)
     }
 
     /// The slow way, taken when an expression failed on some row: finds the rows that do it.
-    fn row_by_row(&self, raw: &RecordBatch, record: &ArrayRef) -> (RecordBatch, Vec<(usize, String)>) {
-        let mut good = Vec::new();
-        let mut bad = Vec::new();
-        for row in 0..raw.num_rows() {
-            match self.event_batch(&raw.slice(row, 1), &record.slice(row, 1)) {
-                Ok(batch) => {
-                    let (batch, timeless) = drop_timeless(batch);
-                    good.push(batch);
-                    bad.extend(timeless.into_iter().map(|(_, reason)| (row, reason)));
+    fn row_by_row(&self, raw: &Raw, rows: usize) -> (Mapped, Rejected) {
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for row in 0..rows {
+            let one = raw.slice(row);
+            let event = self.time(&one).and_then(|time| {
+                if time.is_null(0) {
+                    return Ok(None);
                 }
+                self.event_batch(&one, &time, &|column| self.is_eager(column)).map(Some)
+            });
+            match event {
+                Ok(Some(batch)) => good.push((batch, one)),
+                Ok(None) => bad.push((row, TIMELESS.to_owned())),
                 Err(error) => bad.push((row, format!("mapping `{}` fails on it: {error}", self.mapping.source))),
             }
         }
-        let batch = arrow::compute::concat_batches(&self.out_schema, &good);
-        (batch.unwrap_or_else(|_| RecordBatch::new_empty(self.out_schema.clone())), bad)
+        (self.joined(&good).unwrap_or_else(|_| self.empty()), bad)
     }
+
+    fn joined(&self, good: &[(RecordBatch, Raw)]) -> Result<Mapped, ArrowError> {
+        let batch = concat_batches(&self.out_schema, good.iter().map(|(batch, _)| batch))?;
+        let columns = concat_batches(&self.raw_schema, good.iter().map(|(_, raw)| &raw.columns))?;
+        let records: Vec<&dyn Array> = good.iter().map(|(_, raw)| raw.record.as_ref()).collect();
+        let record = if records.is_empty() { new_empty_array(&DataType::Utf8View) } else { concat(&records)? };
+        Ok(Mapped { batch, raw: Raw { columns, record } })
+    }
+}
+
+/// Rows that became no event, and why.
+pub(crate) type Rejected = Vec<(usize, String)>;
+
+const TIMELESS: &str = "it has no time that can be read: an event needs one";
+
+/// Events and the raw columns that they were made from.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    pub(crate) batch: RecordBatch,
+    pub(crate) raw: Raw,
+}
+
+/// The raw columns of some records, and the records themselves.
+#[derive(Clone, Debug)]
+pub(crate) struct Raw {
+    columns: RecordBatch,
+    record: ArrayRef,
+}
+
+impl Raw {
+    /// Without the rows that have no time; those are rejects.
+    fn timed(&self, time: ArrayRef) -> Result<(Self, ArrayRef, Rejected), SqlError> {
+        if time.null_count() == 0 {
+            return Ok((self.clone(), time, Vec::new()));
+        }
+        let keep = is_not_null(&time).map_err(plan_error)?;
+        let bad = (0..time.len()).filter(|&row| time.is_null(row)).map(|row| (row, TIMELESS.to_owned())).collect();
+        let columns = filter_record_batch(&self.columns, &keep).map_err(plan_error)?;
+        let record = filter(&self.record, &keep).map_err(plan_error)?;
+        Ok((Self { columns, record }, filter(&time, &keep).map_err(plan_error)?, bad))
+    }
+
+    fn take(&self, rows: &[u32]) -> Result<Self, SqlError> {
+        let rows = UInt32Array::from(rows.to_vec());
+        let columns = take_record_batch(&self.columns, &rows).map_err(plan_error)?;
+        Ok(Self { columns, record: take(&self.record, &rows, None).map_err(plan_error)? })
+    }
+
+    fn slice(&self, row: usize) -> Self {
+        Self { columns: self.columns.slice(row, 1), record: self.record.slice(row, 1) }
+    }
+}
+
+fn plan_error(error: ArrowError) -> SqlError {
+    SqlError::Plan(error.to_string())
 }
 
 fn plan_columns(
     mapping: &Mapping,
     raw_schema: &SchemaRef,
-    wanted: &dyn Fn(&str) -> bool,
     planner: &Planner,
 ) -> Result<Vec<Option<Arc<dyn PhysicalExpr>>>, Vec<FileError>> {
     let mut errors = Vec::new();
     let mut planned = Vec::new();
     for field in schema::FIELDS {
         let written = mapping.columns.iter().find(|(name, ..)| *name == field.name);
-        let expr =
-            written.filter(|_| field.name == "time" || wanted(field.name)).and_then(|(name, expression, line)| {
-                let expr = planner.plan(expression, raw_schema, &field.kind.arrow());
-                let fail = |error| FileError::new(&mapping.file, Some(*line), format!("column `{name}`: {error}"));
-                expr.map_err(|error| errors.push(fail(error))).ok()
-            });
-        planned.push(expr);
+        planned.push(written.and_then(|(name, expression, line)| {
+            let expr = planner.plan(expression, raw_schema, &field.kind.arrow());
+            let fail = |error| FileError::new(&mapping.file, Some(*line), format!("column `{name}`: {error}"));
+            expr.map_err(|error| errors.push(fail(error))).ok()
+        }));
     }
     if errors.is_empty() { Ok(planned) } else { Err(errors) }
 }
@@ -145,16 +238,4 @@ fn repeat(text: &str, rows: usize) -> ArrayRef {
     let mut builder = StringViewBuilder::with_capacity(rows).with_deduplicate_strings();
     (0..rows).for_each(|_| builder.append_value(text));
     Arc::new(builder.finish())
-}
-
-fn drop_timeless(batch: RecordBatch) -> (RecordBatch, Vec<(usize, String)>) {
-    let time = batch.column(0);
-    if time.null_count() == 0 {
-        return (batch, Vec::new());
-    }
-    let timed = BooleanArray::from((0..time.len()).map(|row| time.is_valid(row)).collect::<Vec<_>>());
-    let reason = "it has no time that can be read: an event needs one";
-    let bad = (0..time.len()).filter(|&row| time.is_null(row)).map(|row| (row, reason.to_owned())).collect();
-    let kept = filter_record_batch(&batch, &timed).unwrap_or_else(|_| batch.slice(0, 0));
-    (kept, bad)
 }

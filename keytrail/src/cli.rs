@@ -1,10 +1,14 @@
 //! The command line. Data goes to stdout, progress and messages to stderr.
 
+mod rule;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use keytrail_model::Severity;
+
+pub use rule::{Backtest, Coverage, FileKind, Lint, LintFormat, List, Rule, Test};
 
 /// Watches every credential that machines and AI agents consume, across clouds; finds misuse, names the owner, plans the
 /// exact containment and writes the ticket.
@@ -55,7 +59,7 @@ pub enum Command {
     Scan(Scan),
     /// Run SQL over scanned files or over the store: events, findings, actions, credentials, owners, edges, tickets, rejects.
     Query(Query),
-    /// Rules: list, test, lint, fields, functions, explain.
+    /// Rules: list, test, lint, coverage, fields, functions, schema, explain.
     #[command(subcommand)]
     Rule(Rule),
     /// Findings in the store.
@@ -89,13 +93,17 @@ pub struct Demo {
 /// Which rules and which inventory.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RuleSet {
-    /// More rules: a folder with detections/, guardrails/, playbooks/, inventory/, mappings/, or one of plain rule files
-    /// (Sigma too). A file with the name of a shipped one replaces it. Repeatable.
+    /// More rules: a folder with detections/, exceptions/, overlays/, guardrails/, playbooks/, inventory/, mappings/,
+    /// dialects/, placeholders/, or one of plain rule files (Sigma too). A file with the name of a shipped one replaces
+    /// it. Repeatable.
     #[arg(long, value_name = "DIR")]
     pub rules: Vec<PathBuf>,
     /// Leave the shipped detection rules out.
     #[arg(long)]
     pub no_builtin_rules: bool,
+    /// Leave rules out that do not load, and say which and why, instead of ending the run.
+    #[arg(long)]
+    pub skip_bad_rules: bool,
     /// Inventory file or folder: owners, agents, declared tasks. Repeatable.
     #[arg(long, value_name = "PATH")]
     pub inventory: Vec<PathBuf>,
@@ -134,39 +142,6 @@ pub struct Query {
     /// Store to query.
     #[arg(long, value_name = "FILE")]
     pub store: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Rule {
-    /// List the rules in force.
-    List {
-        #[command(flatten)]
-        rule_set: RuleSet,
-    },
-    /// Run the tests inside the rule files: of the given files or folders, or of all rules.
-    Test {
-        /// Rule files or folders; all shipped rules unless said.
-        paths: Vec<PathBuf>,
-    },
-    /// Check rules without running them: of the given files or folders, or of all rules.
-    Lint {
-        /// Rule files or folders; all shipped rules unless said.
-        paths: Vec<PathBuf>,
-    },
-    /// List the event columns, and with a log source what fills them.
-    Fields {
-        /// aws.cloudtrail, gcp.audit, …
-        source: Option<String>,
-    },
-    /// List the functions that rules and mappings can call, beside DataFusion's own.
-    Functions,
-    /// Show a rule in full: what it reads, what it looks for, how it groups, what it leads to.
-    Explain {
-        /// Rule id.
-        id: String,
-        #[command(flatten)]
-        rule_set: RuleSet,
-    },
 }
 
 /// Where findings are kept.

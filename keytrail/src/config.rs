@@ -188,6 +188,7 @@ impl Config {
         RuleSet {
             rules: self.rules.folders.iter().chain(&said.rules).cloned().collect(),
             no_builtin_rules: said.no_builtin_rules || !self.rules.builtin,
+            skip_bad_rules: said.skip_bad_rules,
             inventory: self.inventory.iter().chain(&said.inventory).cloned().collect(),
         }
     }

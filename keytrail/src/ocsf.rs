@@ -26,7 +26,7 @@ pub fn finding(finding: &Finding, actions: &[&Action]) -> Value {
         "status_id": 1,
         "status": "New",
         "message": finding.summary,
-        "is_alert": true,
+        "is_alert": !finding.shadow,
         "confidence_score": confidence(finding),
         "metadata": metadata(),
         "cloud": {"provider": finding.target.provider, "account": {"uid": finding.target.account}},

@@ -65,6 +65,11 @@ pub fn note(global: &Global, text: &str) {
     }
 }
 
+/// A message that nobody may miss, on stderr.
+pub fn warn(text: &str) {
+    eprintln!("{}", printable_lines(text));
+}
+
 fn table(rows: &Rows) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);

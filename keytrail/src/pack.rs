@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use include_dir::{Dir, include_dir};
-use keytrail_detect::{Detector, Rule, SourceFields};
+use keytrail_detect::{Dialects, Loaded, Placeholders, Plan, Rule, SourceFields, State, Vocabulary};
 use keytrail_ingest::Mapping;
 use keytrail_lineage::{Enricher, Guardrails, Inventory};
-use keytrail_model::{RawPath, did_you_mean};
+use keytrail_model::{FileError, RawPath, did_you_mean};
 use keytrail_remediate::Playbooks;
 
 use crate::cli::RuleSet;
 use crate::failure::Failure;
+use crate::output::warn;
+use crate::tuning::Tuning;
 
 static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rules");
 static MAPPINGS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../ingest/mappings");
@@ -36,7 +38,23 @@ pub struct Pack {
     pub guardrails: Texts,
     pub playbooks: Texts,
     pub inventory: Texts,
+    pub exceptions: Texts,
+    pub overlays: Texts,
+    /// What the rules promise to cover.
+    pub coverage: Texts,
+    pub dialects: Texts,
+    /// Values for `%placeholders%` of Sigma rules.
+    pub placeholders: Texts,
+    /// Rules that do not load are left out instead of ending the run.
+    pub skip_bad_rules: bool,
 }
+
+/// The folders of a `--rules` folder.
+#[rustfmt::skip]
+const KINDS: [&str; 9] = [
+    "detections", "guardrails", "playbooks", "inventory", "mappings", "dialects", "placeholders", "exceptions", "overlays",
+];
+const COVERAGE: &str = "coverage.yaml";
 
 impl Pack {
     /// What is embedded; the inventory is the placeholder that only names a fallback.
@@ -48,6 +66,11 @@ impl Pack {
             guardrails: texts(&RULES, "guardrails", &["cedar"]),
             playbooks: texts(&RULES, "playbooks", &["yaml"]),
             inventory: vec![("built-in inventory".to_owned(), NO_INVENTORY.to_owned())],
+            exceptions: texts(&RULES, "exceptions", &["yaml"]),
+            overlays: texts(&RULES, "overlays", &["yaml"]),
+            coverage: texts(&RULES, COVERAGE, &["yaml"]),
+            dialects: texts(&RULES, "dialects", &["yaml"]),
+            ..Self::default()
         }
     }
 
@@ -59,7 +82,7 @@ impl Pack {
 
     /// The embedded pack with the user's additions.
     pub fn with(set: &RuleSet) -> Result<Self> {
-        let mut pack = Self::embedded();
+        let mut pack = Self { skip_bad_rules: set.skip_bad_rules, ..Self::embedded() };
         if set.no_builtin_rules {
             pack.detections.clear();
         }
@@ -81,20 +104,26 @@ impl Pack {
         }
     }
 
-    /// Adds a folder laid out like `rules/`, or one of plain rule files.
+    /// Adds a folder laid out like `rules/`, or one of plain rule files with the other folders beside them.
     fn add_folder(&mut self, folder: &Path) -> Result<()> {
-        let kinds = ["detections", "guardrails", "playbooks", "inventory", "mappings"];
         if !folder.exists() {
             anyhow::bail!("no such folder `{}`", folder.display());
         }
-        if !kinds.iter().any(|kind| folder.join(kind).is_dir()) {
-            merge(&mut self.detections, read_files(folder, &["yaml", "yml"])?);
-            return Ok(());
+        if folder.join("detections").is_dir() {
+            merge(&mut self.detections, read_kind(folder, "detections", &["yaml", "yml"])?);
+        } else {
+            merge(&mut self.detections, files_of(std::slice::from_ref(&folder.to_path_buf()))?.detections);
         }
-        merge(&mut self.detections, read_kind(folder, "detections", &["yaml", "yml"])?);
         merge(&mut self.guardrails, read_kind(folder, "guardrails", &["cedar"])?);
         merge(&mut self.playbooks, read_kind(folder, "playbooks", &["yaml", "yml"])?);
         merge(&mut self.mappings, read_kind(folder, "mappings", &["yaml", "yml"])?);
+        merge(&mut self.dialects, read_kind(folder, "dialects", &["yaml"])?);
+        merge(&mut self.placeholders, read_kind(folder, "placeholders", &["yaml", "yml"])?);
+        merge(&mut self.exceptions, read_kind(folder, "exceptions", &["yaml", "yml"])?);
+        merge(&mut self.overlays, read_kind(folder, "overlays", &["yaml", "yml"])?);
+        if folder.join(COVERAGE).is_file() {
+            merge(&mut self.coverage, read_files(&folder.join(COVERAGE), &["yaml"])?);
+        }
         self.add_inventory(read_kind(folder, "inventory", &["yaml", "yml"])?);
         Ok(())
     }
@@ -104,14 +133,64 @@ impl Pack {
         if errors.is_empty() { Ok(mappings) } else { Err(Failure::rules(errors)) }
     }
 
-    /// Rules that are switched on, all errors at once.
+    /// Rules that are switched on or on trial, with overlays and exceptions; all errors at once.
     pub fn rules(&self) -> Result<Vec<Rule>> {
-        let (rules, errors) = read_each(&self.detections, Rule::read);
+        let mut rules = self.all_rules()?;
+        rules.retain(|rule| rule.state != State::Off);
+        Ok(rules)
+    }
+
+    /// The same with those that are switched off. What was left out, and why, is said on stderr.
+    pub fn all_rules(&self) -> Result<Vec<Rule>> {
+        let Loaded { mut rules, errors, skipped } = self.load()?;
+        skipped.iter().for_each(|skipped| warn(&skipped.to_string()));
+        if !errors.is_empty() {
+            self.skip(errors)?;
+        }
+        // A rule that does not read would be missed by its overlay as well.
+        let errors = Tuning::read(self).apply(&mut rules);
         if errors.is_empty() { Ok(rules) } else { Err(Failure::rules(errors)) }
     }
 
-    pub fn detector(&self, rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Detector> {
-        plan(rules, mappings).map_err(Failure::rules)
+    /// What the names in Sigma rules mean.
+    pub fn vocabulary(&self) -> Result<Vocabulary> {
+        let dialects = Dialects::load(&self.dialects).map_err(Failure::rules)?;
+        let placeholders = Placeholders::load(&self.placeholders).map_err(Failure::rules)?;
+        Ok(Vocabulary { dialects, placeholders })
+    }
+
+    /// Everything that the rule files hold, and every error.
+    pub fn load(&self) -> Result<Loaded> {
+        Ok(keytrail_detect::load(&self.detections, &self.vocabulary()?))
+    }
+
+    /// Plans the rules; those that cannot be planned end the run, or are left out where that was asked for.
+    pub fn plan(&self, mut rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Plan> {
+        let dialects = self.vocabulary()?.dialects;
+        loop {
+            let errors = match plan(rules.clone(), mappings, &dialects) {
+                Ok(plan) => return Ok(plan),
+                Err(errors) => errors,
+            };
+            let before = rules.len();
+            rules.retain(|rule| errors.iter().all(|error| error.file != rule.file));
+            self.skip(errors.clone())?;
+            if rules.len() == before {
+                return Err(Failure::rules(errors));
+            }
+        }
+    }
+
+    fn skip(&self, errors: Vec<FileError>) -> Result<()> {
+        if self.skip_bad_rules {
+            errors.iter().for_each(|error| warn(&format!("rule left out: {error}")));
+            return Ok(());
+        }
+        let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        if let Some(last) = texts.last_mut() {
+            last.push_str("\n  (`--skip-bad-rules` leaves such rules out and goes on)");
+        }
+        Err(Failure::Rules(texts).into())
     }
 
     pub fn playbooks(&self) -> Result<Playbooks> {
@@ -138,19 +217,21 @@ impl Pack {
 }
 
 /// Plans rules over the log sources that the mappings give.
-pub fn plan(rules: Vec<Rule>, mappings: &[Arc<Mapping>]) -> Result<Detector, Vec<keytrail_model::FileError>> {
+pub fn plan(rules: Vec<Rule>, mappings: &[Arc<Mapping>], dialects: &Dialects) -> Result<Plan, Vec<FileError>> {
     let read: Vec<&Arc<Mapping>> = mappings.iter().filter(|mapping| mapping.ignore.is_none()).collect();
     let knows: Vec<_> = read.iter().map(|mapping| |path: &RawPath| mapping.knows(path)).collect();
-    let sources: Vec<SourceFields<'_>> =
-        read.iter().zip(&knows).map(|(mapping, knows)| SourceFields { name: &mapping.source, knows }).collect();
-    Detector::new(rules, &sources)
+    let sources = read.iter().zip(&knows).map(|(mapping, knows)| {
+        let name = mapping.source.as_str();
+        SourceFields { name, knows, dialect: dialects.get(name) }
+    });
+    Plan::new(rules, &sources.collect::<Vec<_>>())
 }
 
 /// Reads every file with `read`; what went well, and every error.
 pub fn read_each<T>(
     files: &Texts,
-    read: impl Fn(&str, &str) -> Result<T, Vec<keytrail_model::FileError>>,
-) -> (Vec<T>, Vec<keytrail_model::FileError>) {
+    read: impl Fn(&str, &str) -> Result<T, Vec<FileError>>,
+) -> (Vec<T>, Vec<FileError>) {
     let mut good = Vec::new();
     let mut errors = Vec::new();
     for (file, text) in files {
@@ -242,14 +323,29 @@ fn neighbours(path: &Path) -> String {
     did_you_mean(&name, names.iter().map(String::as_str))
 }
 
-/// All detection rules of the given paths, or the embedded ones.
-pub fn detections(paths: &[PathBuf]) -> Result<Texts> {
-    if paths.is_empty() {
-        return Ok(Pack::embedded().detections);
-    }
-    let mut files = Vec::new();
+/// Rules, exceptions and overlays of the given files and folders; other kinds of files in them are passed over.
+pub fn files_of(paths: &[PathBuf]) -> Result<Pack> {
+    let mut pack = Pack::default();
     for path in paths {
-        files.extend(read_files(path, &["yaml", "yml"])?);
+        for (file, text) in read_files(path, &["yaml", "yml"])? {
+            match kind_of(path, Path::new(&file)) {
+                None | Some("detections") => pack.detections.push((file, text)),
+                Some("exceptions") => pack.exceptions.push((file, text)),
+                Some("overlays") => pack.overlays.push((file, text)),
+                Some(_) => {}
+            }
+        }
     }
-    Ok(files)
+    Ok(pack)
+}
+
+/// The innermost folder that says what a file is, from the given path on.
+fn kind_of(given: &Path, file: &Path) -> Option<&'static str> {
+    let from = if given.is_file() { given.parent().and_then(Path::parent) } else { given.parent() };
+    let inner = from.and_then(|from| file.strip_prefix(from).ok()).unwrap_or(file);
+    if inner.file_name().is_some_and(|name| name == COVERAGE) {
+        return Some("coverage");
+    }
+    let folders = inner.parent()?.components().rev();
+    folders.into_iter().find_map(|folder| KINDS.into_iter().find(|kind| folder.as_os_str() == *kind))
 }

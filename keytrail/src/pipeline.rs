@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use indicatif::ProgressBar;
-use keytrail_detect::{Detector, RuleFailure};
-use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader, Unknown, expand};
-use keytrail_lineage::Enricher;
-use keytrail_model::{Action, EventBatch, FileError, Finding, Place, Reject};
+use keytrail_detect::{Detector, Matches, Plan, Rule, RuleFailure};
+use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader, Unfinished, Unknown, expand};
+use keytrail_lineage::{ENRICHED, Enricher};
+use keytrail_model::{Action, EventBatch, FileError, Finding, Micros, Place, Reject};
 use keytrail_remediate::{Playbooks, Ticket, plan, tickets};
 
 use crate::census::Census;
 use crate::failure::Failure;
+use crate::feed::{Item, feed, feed_one};
 use crate::pack::Pack;
 
 /// The event columns that lineage learns from.
@@ -53,14 +54,14 @@ pub enum Input {
 }
 
 impl Input {
-    fn open(&self, limits: &Limits) -> Result<Reader> {
+    pub fn open(&self, limits: &Limits) -> Result<Reader> {
         Ok(match self {
             Self::File(path) => Reader::open(path, limits)?,
             Self::Embedded(name, bytes) => Reader::over(name, bytes.to_vec(), limits)?,
         })
     }
 
-    fn unopened(&self, error: &anyhow::Error) -> Reject {
+    pub fn unopened(&self, error: &anyhow::Error) -> Reject {
         let origin = match self {
             Self::File(path) => path.display().to_string(),
             Self::Embedded(name, _) => name.clone(),
@@ -90,74 +91,154 @@ pub struct Outcome {
     pub passed_by: Vec<PathBuf>,
     pub redacted: u64,
     pub rule_failures: BTreeSet<RuleFailure>,
+    /// Events by log source.
+    pub events: BTreeMap<String, u64>,
+    pub range: Option<(Micros, Micros)>,
+    /// Events too late for their window, and entries that a full window kept out.
+    pub left_out: (u64, u64),
+    /// By exception: how many events it kept from counting.
+    pub excepted: BTreeMap<String, u64>,
 }
 
 /// The stages, built.
 pub struct Pipeline {
     mappings: Vec<Arc<Mapping>>,
-    pub detector: Detector,
+    plan: Arc<Plan>,
     pub enricher: Enricher,
     playbooks: Playbooks,
     limits: Limits,
 }
 
+/// How much of the work is done, and by how many.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    pub threads: usize,
+    /// Every event with all its columns, counted in the census; otherwise only what a rule matched is completed.
+    pub census: bool,
+    /// Owners, lineage, plans and tickets of the findings.
+    pub conclude: bool,
+    /// Rules look at no event before this time …
+    pub since: Micros,
+    /// … and at none from this time on.
+    pub until: Micros,
+}
+
+impl Extent {
+    pub const FULL: Self =
+        Self { threads: 1, census: true, conclude: true, since: Micros(i64::MIN), until: Micros(i64::MAX) };
+
+    fn holds(&self, time: Micros) -> bool {
+        self.since <= time && time < self.until
+    }
+}
+
 impl Pipeline {
     pub fn build(pack: &Pack, limits: Limits) -> Result<Self> {
+        Self::over(pack, pack.rules()?, limits)
+    }
+
+    /// With these rules only.
+    pub fn over(pack: &Pack, rules: Vec<Rule>, limits: Limits) -> Result<Self> {
         let mappings = pack.mappings()?;
-        let detector = pack.detector(pack.rules()?, &mappings)?;
+        let plan = Arc::new(pack.plan(rules, &mappings)?);
         let playbooks = pack.playbooks()?;
-        check_playbooks(&detector, &playbooks)?;
-        Ok(Self { detector, enricher: pack.enricher()?, playbooks, mappings, limits })
+        check_playbooks(plan.rules(), &playbooks)?;
+        Ok(Self { plan, enricher: pack.enricher()?, playbooks, mappings, limits })
+    }
+
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        self.plan.rules()
     }
 
     /// Reads the inputs twice and detects. `keep` gets every enriched batch.
-    pub fn run(&mut self, inputs: &[Input], bar: &ProgressBar, keep: &mut dyn FnMut(EventBatch)) -> Result<Outcome> {
-        bar.set_length(2 * inputs.iter().map(Input::size).sum::<u64>());
-        bar.set_message("learning");
-        self.learn(inputs, bar)?;
+    pub fn run(&mut self, inputs: &[Input], bar: &ProgressBar, keep: &mut Keep<'_>) -> Result<Outcome> {
+        self.run_to(Extent::FULL, inputs, bar, Some(keep))
+    }
+
+    /// The same to some extent. Who keeps batches gets them from one thread only.
+    pub fn run_to(
+        &mut self,
+        extent: Extent,
+        inputs: &[Input],
+        bar: &ProgressBar,
+        keep: Option<&mut Keep<'_>>,
+    ) -> Result<Outcome> {
+        let learns = extent.conclude || extent.census || self.reads_enriched();
+        let size = inputs.iter().map(Input::size).sum::<u64>();
+        bar.set_length(if learns { 2 * size } else { size });
+        if learns {
+            bar.set_message("learning");
+            self.learn(extent, inputs, bar)?;
+        }
         bar.set_message("detecting");
-        let mut outcome = self.detect(inputs, bar, keep)?;
+        let mut done = self.detect(extent, inputs, bar, keep)?;
         bar.finish_and_clear();
-        self.conclude(&mut outcome);
+        done.detector.settle(Micros(i64::MAX));
+        let mut outcome = done.outcome;
+        outcome.findings = done.detector.findings();
+        outcome.rule_failures.clone_from(done.detector.progress().failures());
+        outcome.left_out = done.detector.progress().left_out();
+        outcome.excepted.clone_from(done.detector.progress().excepted());
+        if extent.conclude {
+            self.conclude(&mut outcome);
+        }
         Ok(outcome)
     }
 
-    fn learn(&mut self, inputs: &[Input], bar: &ProgressBar) -> Result<()> {
+    /// Whether a predicate reads what only enrichment fills.
+    fn reads_enriched(&self) -> bool {
+        ENRICHED.iter().any(|column| self.plan.columns().contains(*column))
+    }
+
+    fn learn(&mut self, extent: Extent, inputs: &[Input], bar: &ProgressBar) -> Result<()> {
         let columns = Some(LEARNT.iter().map(|&name| name.to_owned()).collect());
-        let needed = Needed { columns, paths: BTreeMap::new() };
-        let mut normaliser = self.normaliser(&needed)?;
-        let enricher = &mut self.enricher;
-        read(inputs, &self.limits, &mut normaliser, bar, &mut |_, found| {
-            found.batches.iter().for_each(|batch| enricher.observe(batch));
-            Ok(())
-        })
+        let normaliser = self.normaliser(&Needed { columns, paths: BTreeMap::new() })?;
+        let learner = || Learner { normaliser: normaliser.fork(), enricher: self.enricher.clone() };
+        let mut learners: Vec<Learner> = (0..extent.threads.max(1)).map(|_| learner()).collect();
+        let takers = learners.iter_mut().map(|learner| |item| learner.take(item)).collect();
+        feed(inputs, &self.limits, bar, takers)?;
+        learners.into_iter().for_each(|learner| self.enricher.learn(learner.enricher.into_facts()));
+        Ok(())
     }
 
-    fn detect(&mut self, inputs: &[Input], bar: &ProgressBar, keep: &mut dyn FnMut(EventBatch)) -> Result<Outcome> {
-        let needed = Needed { columns: None, paths: self.detector.paths().clone() };
-        let mut normaliser = self.normaliser(&needed)?;
-        let mut outcome = Outcome::default();
-        let (enricher, detector) = (&mut self.enricher, &mut self.detector);
-        read(inputs, &self.limits, &mut normaliser, bar, &mut |rejects, found| {
-            outcome.count(rejects, &found);
-            for batch in found.batches {
-                let batch = enricher.enrich(batch).map_err(|error| anyhow!("enrichment failed: {error}"))?;
-                outcome.census.observe(&batch);
-                detector.evaluate(&batch);
-                keep(batch);
-            }
-            Ok(())
-        })?;
-        Ok(outcome)
+    fn detect(
+        &self,
+        extent: Extent,
+        inputs: &[Input],
+        bar: &ProgressBar,
+        keep: Option<&mut Keep<'_>>,
+    ) -> Result<Worker> {
+        let whole = extent.census || self.reads_enriched();
+        let columns = (!whole).then(|| self.plan.columns().clone());
+        let normaliser = self.normaliser(&Needed { columns, paths: self.plan.paths().clone() })?;
+        let enriches = extent.conclude || whole;
+        let worker = || Worker {
+            normaliser: normaliser.fork(),
+            detector: Detector::over(Arc::clone(&self.plan)),
+            enricher: enriches.then(|| self.enricher.clone()),
+            whole,
+            extent,
+            outcome: Outcome::default(),
+        };
+        if let Some(keep) = keep {
+            let mut only = worker();
+            feed_one(inputs, &self.limits, bar, &mut |item| only.take(item, keep))?;
+            return Ok(only);
+        }
+        let mut workers: Vec<Worker> = (0..extent.threads.max(1)).map(|_| worker()).collect();
+        let takers = workers.iter_mut().map(|worker| |item| worker.take(item, &mut |_| {}));
+        feed(inputs, &self.limits, bar, takers.collect())?;
+        let mut done = worker();
+        workers.into_iter().for_each(|other| done.merge(other, &self.plan));
+        Ok(done)
     }
 
     /// Findings with owner, lineage, plan and ticket.
     fn conclude(&mut self, outcome: &mut Outcome) {
         let protected: Vec<String> = self.enricher.inventory().protected().map(str::to_owned).collect();
-        outcome.findings = self.detector.findings();
-        outcome.rule_failures.clone_from(self.detector.failures());
         for finding in &mut outcome.findings {
-            finding.ownership = Some(self.enricher.ownership(&finding.target, None));
+            finding.ownership = Some(self.enricher.ownership(&finding.target));
             finding.lineage = self.enricher.lineage(finding);
             outcome.actions.extend(plan(finding, &self.playbooks, &protected));
         }
@@ -169,56 +250,158 @@ impl Pipeline {
     }
 }
 
+/// Gets every enriched batch.
+pub type Keep<'a> = dyn FnMut(EventBatch) + 'a;
+
+/// The first pass, on one thread.
+struct Learner {
+    normaliser: Normaliser,
+    enricher: Enricher,
+}
+
+impl Learner {
+    fn take(&mut self, item: Item) -> Result<()> {
+        if let Ok(chunk) = item {
+            let mut found = Normalised::default();
+            self.normaliser.normalise(chunk, &mut found);
+            found.batches.iter().for_each(|batch| self.enricher.observe(batch));
+        }
+        Ok(())
+    }
+}
+
+/// The second pass, on one thread.
+struct Worker {
+    normaliser: Normaliser,
+    detector: Detector,
+    enricher: Option<Enricher>,
+    /// Whether batches come with all their columns.
+    whole: bool,
+    extent: Extent,
+    outcome: Outcome,
+}
+
+impl Worker {
+    fn take(&mut self, item: Item, keep: &mut Keep<'_>) -> Result<()> {
+        let mut found = Normalised::default();
+        let mut rejects = Vec::new();
+        match item {
+            Ok(chunk) => self.normaliser.normalise(chunk, &mut found),
+            Err(reject) => rejects.push(reject),
+        }
+        self.outcome.count(rejects, &found);
+        for (batch, from) in found.batches.into_iter().zip(found.sources) {
+            self.outcome.read(&batch);
+            if self.whole { keep(self.whole(batch)?) } else { self.matched(&batch, &from)? }
+        }
+        Ok(())
+    }
+
+    fn whole(&mut self, batch: EventBatch) -> Result<EventBatch> {
+        let batch = self.enriched(batch)?;
+        if self.extent.census {
+            self.outcome.census.observe(&batch);
+        }
+        let matches = self.matches(&batch);
+        self.detector.take(&matches, &batch);
+        Ok(batch)
+    }
+
+    fn matches(&mut self, batch: &EventBatch) -> Matches {
+        let matches = self.detector.matches(batch);
+        matches.retain(|row| self.extent.holds(batch.time(row)))
+    }
+
+    /// Completes only the rows that a rule matched: most events concern no rule.
+    fn matched(&mut self, batch: &EventBatch, from: &Unfinished) -> Result<()> {
+        let matches = self.matches(batch);
+        if matches.is_empty() {
+            return Ok(());
+        }
+        let rows = matches.rows();
+        let full = self.normaliser.complete(batch, from, &rows)?;
+        let full = self.enriched(full)?;
+        self.detector.take(&matches.among(&rows), &full);
+        Ok(())
+    }
+
+    fn enriched(&mut self, batch: EventBatch) -> Result<EventBatch> {
+        match &mut self.enricher {
+            Some(enricher) => enricher.enrich(batch).map_err(|error| anyhow!("enrichment failed: {error}")),
+            None => Ok(batch),
+        }
+    }
+
+    fn merge(&mut self, mut other: Self, plan: &Plan) {
+        self.detector.progress_mut().merge(plan, std::mem::take(other.detector.progress_mut()));
+        self.outcome.merge(other.outcome);
+    }
+}
+
 impl Outcome {
+    /// What went wrong without stopping, one line each.
+    #[must_use]
+    pub fn trouble(&self) -> Vec<String> {
+        let failed = |failure: &RuleFailure| format!("rule {} failed on {}: {}", failure.rule, failure.source, failure.reason);
+        let mut lines: Vec<String> = self.rule_failures.iter().map(failed).collect();
+        let (late, dropped) = self.left_out;
+        if late > 0 {
+            lines.push(format!("{late} events came too late for their window"));
+        }
+        if dropped > 0 {
+            let limit = keytrail_detect::Window::LIMIT;
+            lines.push(format!("{dropped} events were kept out of windows that held {limit} already"));
+        }
+        lines
+    }
+
+    fn read(&mut self, batch: &EventBatch) {
+        *self.events.entry(batch.source.to_string()).or_default() += batch.rows() as u64;
+        for time in (0..batch.rows()).map(|row| batch.time(row)) {
+            let (first, last) = self.range.unwrap_or((time, time));
+            self.range = Some((first.min(time), last.max(time)));
+        }
+    }
+
     fn count(&mut self, rejects: Vec<Reject>, found: &Normalised) {
         self.reject_count += (rejects.len() + found.rejects.len()) as u64;
-        let room = REJECTS_KEPT.saturating_sub(self.rejects.len());
-        self.rejects.extend(rejects.into_iter().chain(found.rejects.iter().cloned()).take(room));
+        self.keep_rejects(rejects.into_iter().chain(found.rejects.iter().cloned()));
         self.redacted += found.redacted;
         for (reason, count) in &found.ignored {
             *self.ignored.entry(reason.clone()).or_default() += count;
         }
-        for (shape, unknown) in &found.unknown {
-            let first = || Unknown { first: unknown.first.clone(), count: 0 };
-            self.unknown.entry(shape.clone()).or_insert_with(first).count += unknown.count;
-        }
+        found.unknown.iter().for_each(|(shape, unknown)| self.unknown(shape, unknown));
     }
-}
 
-type Take<'a> = dyn FnMut(Vec<Reject>, Normalised) -> Result<()> + 'a;
-
-/// Reads every input chunk by chunk through the normaliser.
-fn read(
-    inputs: &[Input],
-    limits: &Limits,
-    normaliser: &mut Normaliser,
-    bar: &ProgressBar,
-    take: &mut Take<'_>,
-) -> Result<()> {
-    for input in inputs {
-        let mut reader = match input.open(limits) {
-            Ok(reader) => reader,
-            // One file that cannot be opened is set aside like a record; the only one is an error.
-            Err(error) if inputs.len() > 1 => {
-                take(vec![input.unopened(&error)], Normalised::default())?;
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        let mut before = 0;
-        while let Some(next) = reader.next() {
-            let mut found = Normalised::default();
-            let mut rejects = Vec::new();
-            match next {
-                Ok(chunk) => normaliser.normalise(chunk, &mut found),
-                Err(reject) => rejects.push(reject),
-            }
-            take(rejects, found)?;
-            bar.inc(reader.bytes_read().saturating_sub(before));
-            before = reader.bytes_read();
-        }
+    fn keep_rejects(&mut self, rejects: impl Iterator<Item = Reject>) {
+        let room = REJECTS_KEPT.saturating_sub(self.rejects.len());
+        self.rejects.extend(rejects.take(room));
     }
-    Ok(())
+
+    fn unknown(&mut self, shape: &str, unknown: &Unknown) {
+        let first = || Unknown { first: unknown.first.clone(), count: 0 };
+        self.unknown.entry(shape.to_owned()).or_insert_with(first).count += unknown.count;
+    }
+
+    /// Takes over what another thread read.
+    fn merge(&mut self, other: Self) {
+        for (source, count) in other.events {
+            *self.events.entry(source).or_default() += count;
+        }
+        if let Some((first, last)) = other.range {
+            let known = self.range.unwrap_or((first, last));
+            self.range = Some((known.0.min(first), known.1.max(last)));
+        }
+        self.reject_count += other.reject_count;
+        self.keep_rejects(other.rejects.into_iter());
+        self.rejects.sort_by(|left, right| left.position.cmp(&right.position));
+        self.redacted += other.redacted;
+        for (reason, count) in other.ignored {
+            *self.ignored.entry(reason).or_default() += count;
+        }
+        other.unknown.iter().for_each(|(shape, unknown)| self.unknown(shape, unknown));
+        self.census.merge(other.census);
+    }
 }
 
 /// Files, folders and globs to inputs.
@@ -228,8 +411,8 @@ pub fn inputs(paths: &[String]) -> Result<(Vec<Input>, Vec<PathBuf>)> {
 }
 
 /// A rule that names a playbook which does not exist is refused, with the nearest known one.
-fn check_playbooks(detector: &Detector, playbooks: &Playbooks) -> Result<()> {
-    let unknown = detector.rules().iter().filter_map(|rule| {
+fn check_playbooks(rules: &[Rule], playbooks: &Playbooks) -> Result<()> {
+    let unknown = rules.iter().filter_map(|rule| {
         let id = rule.playbook.as_deref().filter(|id| playbooks.get(id).is_none())?;
         let hint = keytrail_model::did_you_mean(id, playbooks.ids());
         Some(FileError::new(&rule.file, rule.line, format!("no playbook is called `{id}`{hint}")))

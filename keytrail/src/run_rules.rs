@@ -1,14 +1,15 @@
 //! Runs the tests inside rule files: raw vendor records through mapping, enrichment and the one rule under test.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use keytrail_detect::{Detector, Rule, RuleTest};
+use keytrail_detect::{Detector, Dialects, Rule, RuleTest};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader};
 use keytrail_lineage::{Enricher, Guardrails, Inventory};
-use keytrail_model::{Owner, OwnerKind};
+use keytrail_model::{EventBatch, Finding, Micros, Owner, OwnerKind};
 
-use crate::pack::{Pack, plan};
+use crate::pack::{Pack, Texts, plan};
 
 /// What one in-file test gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +25,24 @@ pub struct Verdict {
 pub struct Bench {
     mappings: Vec<Arc<Mapping>>,
     guardrails: Guardrails,
+    /// The user's, for tests that bring none.
+    inventory: Texts,
+    dialects: Dialects,
 }
 
 impl Bench {
     pub fn new(pack: &Pack) -> Result<Self> {
-        Ok(Self { mappings: pack.mappings()?, guardrails: pack.guardrails()? })
+        let inventory = if pack.has_inventory() { pack.inventory.clone() } else { Texts::new() };
+        let dialects = pack.vocabulary()?.dialects;
+        Ok(Self { mappings: pack.mappings()?, guardrails: pack.guardrails()?, inventory, dialects })
     }
 
     /// Runs all tests of a rule.
     pub fn run(&self, rule: &Rule) -> Result<Vec<Verdict>> {
-        let mut detector = plan(vec![rule.clone()], &self.mappings).map_err(crate::failure::Failure::rules)?;
-        let needed = Needed { columns: None, paths: detector.paths().clone() };
+        let plan = plan(vec![rule.clone()], &self.mappings, &self.dialects);
+        let plan = plan.map_err(crate::failure::Failure::rules)?;
+        let mut detector = Detector::over(Arc::new(plan));
+        let needed = Needed { columns: None, paths: detector.plan().paths().clone() };
         let mut normaliser =
             Normaliser::new(&self.mappings, &needed, Limits::default()).map_err(crate::failure::config)?;
         let mut verdicts = Vec::new();
@@ -56,15 +64,50 @@ impl Bench {
             }
         }
         check_read(&found)?;
-        let mut enricher = Enricher::new(inventory(test)?, self.guardrails.clone());
+        let mut enricher = Enricher::new(self.inventory(test)?, self.guardrails.clone());
         found.batches.iter().for_each(|batch| enricher.observe(batch));
+        let read = Read::of(&found);
         for batch in found.batches {
             detector.evaluate(&enricher.enrich(batch)?);
         }
-        if let Some(failure) = detector.failures().first() {
+        detector.settle(Micros(i64::MAX));
+        if let Some(failure) = detector.progress().failures().first() {
             return Err(anyhow!("the rule fails while running: {}", failure.reason));
         }
-        expect(test.findings, detector)
+        expect(test.findings, detector, &read)
+    }
+
+    /// The test's own inventory, or the user's.
+    fn inventory(&self, test: &RuleTest) -> Result<Inventory> {
+        let email = "fallback@example.com".to_owned();
+        let fallback = Owner { id: "fallback".to_owned(), name: "Fallback".to_owned(), email, kind: OwnerKind::Team };
+        let own: Texts =
+            test.inventory.iter().map(|own| ("inventory of the test".to_owned(), own.to_string())).collect();
+        let loaded = match &test.inventory {
+            None if !self.inventory.is_empty() => Inventory::load(&self.inventory),
+            _ => Inventory::load_fragment(&own, fallback),
+        };
+        loaded.map_err(|errors| {
+            let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            anyhow!(text.join("; "))
+        })
+    }
+}
+
+/// What the records of a test became, for the message when it fails.
+struct Read {
+    events: usize,
+    seen: BTreeSet<String>,
+}
+
+impl Read {
+    fn of(found: &Normalised) -> Self {
+        let events = found.batches.iter().map(EventBatch::rows).sum();
+        let seen = found.batches.iter().flat_map(|batch| {
+            let action = |row| batch.text("action", row).unwrap_or("(no action)");
+            (0..batch.rows()).map(move |row| format!("{} {}", batch.source, action(row)))
+        });
+        Self { events, seen: seen.collect() }
     }
 }
 
@@ -82,28 +125,28 @@ fn check_read(found: &Normalised) -> Result<()> {
     Ok(())
 }
 
-fn inventory(test: &RuleTest) -> Result<Inventory> {
-    let email = "fallback@example.com".to_owned();
-    let fallback = Owner { id: "fallback".to_owned(), name: "Fallback".to_owned(), email, kind: OwnerKind::Team };
-    let files: Vec<(String, String)> =
-        test.inventory.iter().map(|inventory| ("inventory of the test".to_owned(), inventory.to_string())).collect();
-    Inventory::load_fragment(&files, fallback).map_err(|errors| {
-        let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        anyhow!(text.join("; "))
-    })
-}
-
-fn expect(wanted: usize, detector: &Detector) -> Result<()> {
+/// What was wanted, and what was found in its place.
+fn expect(wanted: usize, detector: &Detector, read: &Read) -> Result<()> {
     let findings = detector.findings();
     if findings.len() == wanted {
         return Ok(());
     }
-    let got: Vec<String> =
-        findings.iter().map(|finding| format!("{} ({} events)", finding.summary, finding.count)).collect();
-    Err(anyhow!(
-        "{wanted} findings wanted, {} found{}{}",
-        got.len(),
-        if got.is_empty() { "" } else { ": " },
-        got.join("; ")
-    ))
+    let noun = if wanted == 1 { "finding" } else { "findings" };
+    let said = format!("{wanted} {noun} wanted, {} found", findings.len());
+    if findings.is_empty() {
+        let seen: Vec<&str> = read.seen.iter().map(String::as_str).collect();
+        return Err(anyhow!(
+            "{said}: {} events were read, and the rule holds for none: {}",
+            read.events,
+            seen.join(", ")
+        ));
+    }
+    let got: Vec<String> = findings.iter().map(told).collect();
+    Err(anyhow!("{said}: {}", got.join("; ")))
+}
+
+fn told(finding: &Finding) -> String {
+    let group: Vec<String> = finding.group.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let Finding { summary, count, first_seen, .. } = finding;
+    format!("`{summary}` ({count} events from {first_seen}, {})", group.join(", "))
 }

@@ -63,6 +63,7 @@ pub fn findings(findings: &[Finding]) -> Rows {
         "first_seen",
         "last_seen",
         "summary",
+        "shadow",
     ]);
     for finding in findings {
         let target = &finding.target;
@@ -83,9 +84,16 @@ pub fn findings(findings: &[Finding]) -> Rows {
             json!(finding.first_seen),
             json!(finding.last_seen),
             json!(finding.summary),
+            json!(finding.shadow),
         ]);
     }
     rows
+}
+
+/// The summary, with a mark where the rule is on trial.
+#[must_use]
+pub fn marked(finding: &Finding) -> String {
+    if finding.shadow { format!("(shadow) {}", finding.summary) } else { finding.summary.clone() }
 }
 
 /// The short table that `scan`, `demo` and `finding list` print.
@@ -102,7 +110,7 @@ pub fn finding_list(findings: &[Finding]) -> Rows {
             json!(owner_of(finding)),
             json!(finding.count),
             json!(finding.first_seen),
-            json!(finding.summary),
+            json!(marked(finding)),
         ]);
     }
     rows

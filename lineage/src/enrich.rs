@@ -17,6 +17,7 @@ use crate::inventory::{Agent, Inventory};
 use crate::memo::{self, Memo};
 use crate::owner::{self, Subject};
 use crate::scope::Done;
+pub use columns::ENRICHED;
 use columns::Columns;
 
 /// The actions that turn a static key into a session key of the same user.
@@ -87,6 +88,12 @@ impl Enricher {
         self.owners.clear();
     }
 
+    /// What was learnt, for another to take over.
+    #[must_use]
+    pub fn into_facts(self) -> Facts {
+        self.facts
+    }
+
     /// Drops facts that no event at or after `watermark` can refer to.
     pub fn forget_before(&mut self, watermark: Micros) {
         self.facts.forget_before(watermark);
@@ -105,11 +112,10 @@ impl Enricher {
         Ok(EventBatch { batch: record_batch, ..batch })
     }
 
-    /// Whose the credential of a finding is. `on_behalf_of` is the human that its event names, where it names one.
+    /// Whose the credential of a finding is.
     #[must_use]
-    pub fn ownership(&self, target: &Target, on_behalf_of: Option<&str>) -> Ownership {
-        let subject = Subject { on_behalf_of, ..Subject::from(target) };
-        owner::ownership(&self.inventory, &self.facts, &subject)
+    pub fn ownership(&self, target: &Target) -> Ownership {
+        owner::ownership(&self.inventory, &self.facts, &Subject::from(target))
     }
 
     /// The lineage behind a finding: who owns, issued, used and reached what. At most twelve hops.

@@ -13,7 +13,7 @@ mod memo;
 mod owner;
 mod scope;
 
-pub use enrich::Enricher;
+pub use enrich::{ENRICHED, Enricher};
 pub use facts::{Creation, Facts, Issuance, ToolCall};
 pub use glob::Glob;
 pub use guardrail::{Decision, Effect, Guardrail, GuardrailRequest, Guardrails, Point, Tagged};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 
-use crate::{Micros, Position};
+use crate::{Micros, Position, schema};
 
 /// Where one record stood in its origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +46,14 @@ impl EventBatch {
 
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&ArrayRef> {
-        self.batch.column_by_name(name)
+        // Event columns stand first and in order; a search through all names would be done for each row.
+        let expected = schema::position(name).filter(|at| {
+            self.batch.schema_ref().fields().get(*at).is_some_and(|field| field.name() == name)
+        });
+        match expected {
+            Some(at) => self.batch.columns().get(at),
+            None => self.batch.column_by_name(name),
+        }
     }
 
     /// Text of a column at a row; `None` when null or when there is no such text column.

@@ -75,6 +75,9 @@ pub struct Finding {
     pub runbook: Option<String>,
     pub false_positives: Vec<String>,
     pub references: Vec<String>,
+    /// Its rule is on trial: it is listed, and has no plan and no ticket.
+    #[serde(default)]
+    pub shadow: bool,
 }
 
 impl Finding {

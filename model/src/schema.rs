@@ -1,6 +1,7 @@
 //! The event: one table of fields, from which the Arrow schema, `rule fields`, docs and OCSF paths come.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit};
 
@@ -72,23 +73,23 @@ pub const FIELDS: &[Field] = &[
     field("time", Time, Mapping, "time", "when it happened, UTC; a record without one is a reject"),
     field("event_id", Text, Mapping, "metadata.uid", "the provider's id of the event, or a hash of the record"),
     field("source", Text, Mapping, "metadata.log_name", "log source: aws.cloudtrail, gcp.audit, azure.activity …"),
-    field("provider", Text, Mapping, "cloud.provider", "aws, azure, gcp, github"),
-    field("account", Text, Mapping, "cloud.account.uid", "AWS account, Azure subscription or tenant, GCP project, GitHub organisation"),
+    field("provider", Text, Mapping, "cloud.provider", "aws, azure, gcp, github, google, kubernetes, m365, okta, onelogin, bitbucket, duo"),
+    field("account", Text, Mapping, "cloud.account.uid", "AWS account, Azure subscription or tenant, GCP project, GitHub organisation, Workspace customer"),
     field("region", Text, Mapping, "cloud.region", "region or location, where the source has one"),
     field("service", Text, Mapping, "api.service.name", "short service name: iam, rds-data, Microsoft.Compute, storage"),
     field("action", Text, Mapping, "api.operation", "service:Operation, as the provider names it: iam:CreateAccessKey"),
     field("outcome", Text, Mapping, "status", "allowed, denied or error"),
     field("outcome_code", Text, Mapping, "status_code", "the provider's code: AccessDenied, 7, Forbidden"),
-    field("outcome_layer", Text, Mapping, "actor.authorizations.policy.type", "which layer denied: session_policy, identity_policy, permissions_boundary, scp, rcp, resource_policy, vpc_endpoint_policy, organization_policy"),
+    field("outcome_layer", Text, Mapping, "actor.authorizations.policy.type", "which layer denied: session_policy, identity_policy, permissions_boundary, scp, rcp, resource_policy, vpc_endpoint_policy, vpc_service_controls, organization_policy, rbac, admission"),
     field("actor", Text, Mapping, "actor.user.uid", "stable id of the principal: ARN, object id, e-mail, login"),
     field("actor_kind", Text, Mapping, "actor.user.type", "user, root, role, federated_user, service_principal, managed_identity, service_account, app, service, deploy_key, anonymous"),
     field("actor_name", Text, Mapping, "actor.user.name", "short name: user, role, service account, application"),
     field("session", Text, Mapping, "actor.session.uid", "what ties calls of one session together: sign-in session ARN, role session ARN, token id"),
     field("credential", Text, Mapping, "actor.session.credential_uid", "id of the credential used, never its value"),
-    field("credential_kind", Text, Mapping, "api.token.type", "aws_access_key, aws_session_key, aws_bedrock_api_key, gcp_service_account_key, azure_client_secret, github_pat_classic …"),
+    field("credential_kind", Text, Mapping, "api.token.type", "aws_access_key, aws_session_key, aws_bedrock_api_key, gcp_service_account_key, azure_client_secret, github_pat_classic, okta_api_token, k8s_service_account_token, google_oauth_grant …"),
     field("credential_lifetime", Text, Mapping, "unmapped.credential_lifetime", "static, derived_from_static, ephemeral or unknown"),
     field("credential_quality", Text, Mapping, "unmapped.credential_quality", "exact: one credential; group: one of a few; none: not known"),
-    field("credential_note", Text, Mapping, "unmapped.credential_note", "what is odd about the classification: akia_with_assumed_role, console_or_unknown_parent"),
+    field("credential_note", Text, Mapping, "unmapped.credential_note", "what is odd about the classification: akia_with_assumed_role, console_or_unknown_parent, domain_wide_delegation, stale_token …"),
     field("credential_parent", Text, Enrichment, "unmapped.credential_parent", "the credential that this one was issued from, seen in the logs"),
     field("credential_age", Number, Enrichment, "unmapped.credential_age", "days since the credential was made, where the logs or the inventory say"),
     field("issued_credential", Text, Mapping, "unmapped.issued_credential", "id of a credential that this event issued or created"),
@@ -119,6 +120,14 @@ pub const FIELDS: &[Field] = &[
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Field> {
     FIELDS.iter().find(|field| field.name == name)
+}
+
+/// Where the field of that name stands in `FIELDS`.
+#[must_use]
+pub fn position(name: &str) -> Option<usize> {
+    static POSITIONS: LazyLock<HashMap<&str, usize>> =
+        LazyLock::new(|| FIELDS.iter().enumerate().map(|(at, field)| (field.name, at)).collect());
+    POSITIONS.get(name).copied()
 }
 
 /// Arrow schema of `events`; each column's metadata carries its OCSF path and doc.

@@ -10,10 +10,13 @@ use crate::remediators;
 
 const TELL: &str = "owner.notify";
 
-/// Every finding gets at least one action. The playbook is the one that the rule names, if it is made for such a
+/// Every finding gets at least one action, unless its rule is on trial. The playbook is the one that the rule names, if it is made for such a
 /// credential; else the most specific one that is; else the owner is told and nothing is called.
 #[must_use]
 pub fn plan(finding: &Finding, playbooks: &Playbooks, protected: &[String]) -> Vec<Action> {
+    if finding.shadow {
+        return Vec::new();
+    }
     let target = as_last_seen(finding);
     let named = finding.playbook.as_deref();
     if let Some(name) = named.filter(|name| playbooks.get(name).is_none()) {

@@ -115,6 +115,7 @@ pub fn static_key() -> Finding {
         ),
         false_positives: vec!["a build that has not been moved to a role yet".to_owned()],
         references: vec!["https://docs.aws.amazon.com/IAM/latest/UserGuide/best-practices.html".to_owned()],
+        shadow: false,
     }
 }
 

@@ -27,11 +27,11 @@ pub struct Ticket {
 }
 
 /// One ticket for each owner and credential, in the order of their keys. Contested owners both get theirs; a
-/// finding of nobody's goes to `fallback`.
+/// finding of nobody's goes to `fallback`, one of a rule on trial to nobody.
 #[must_use]
 pub fn tickets(findings: &[Finding], actions: &[Action], fallback: &Owner) -> Vec<Ticket> {
     let mut groups: BTreeMap<String, (Owner, Vec<&Finding>)> = BTreeMap::new();
-    for finding in findings {
+    for finding in findings.iter().filter(|finding| !finding.shadow) {
         for owner in owners(finding.ownership.as_ref(), fallback) {
             let key = stable_id("tck", &[&owner.id, subject(&finding.target)]);
             groups.entry(key).or_insert_with(|| (owner.clone(), Vec::new())).1.push(finding);

@@ -46,21 +46,37 @@ impl Planner {
         let schema = DFSchema::try_from(schema.as_ref().clone()).map_err(plan_error)?;
         let sql = ExprWithAlias { expr: expression.ast.clone(), alias: None };
         let logical = self.state.create_logical_expr_from_sql_expr(sql, &schema).map_err(plan_error)?;
-        self.physical(logical, &schema, want)
+        let typed = typed(logical, &schema, want)?;
+        self.state.create_physical_expr(typed, &schema).map_err(plan_error)
     }
 
-    /// Plans a logical expression made elsewhere (a Sigma rule's).
-    pub fn plan_logical(&self, logical: Expr, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+    /// The predicate that an expression is, types coerced and constants folded: what an index may look into.
+    pub fn predicate(&self, expression: &Expression, schema: &SchemaRef) -> Result<Expr, SqlError> {
         let schema = DFSchema::try_from(schema.as_ref().clone()).map_err(plan_error)?;
-        self.physical(logical, &schema, &DataType::Boolean)
+        let sql = ExprWithAlias { expr: expression.ast.clone(), alias: None };
+        let logical = self.state.create_logical_expr_from_sql_expr(sql, &schema).map_err(plan_error)?;
+        typed(logical, &schema, &DataType::Boolean)
     }
 
-    fn physical(&self, logical: Expr, schema: &DFSchema, want: &DataType) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
-        pure(&logical)?;
-        let got = datafusion::logical_expr::ExprSchemable::get_type(&logical, schema).map_err(plan_error)?;
-        let typed = if got == *want { logical } else { convert(logical, &got, want)? };
-        self.state.create_physical_expr(simple(typed, schema).map_err(plan_error)?, schema).map_err(plan_error)
+    /// The same for a logical expression made elsewhere (a Sigma rule's).
+    pub fn logical_predicate(&self, logical: Expr, schema: &SchemaRef) -> Result<Expr, SqlError> {
+        let schema = DFSchema::try_from(schema.as_ref().clone()).map_err(plan_error)?;
+        typed(logical, &schema, &DataType::Boolean)
     }
+
+    /// Plans what `predicate` or `logical_predicate` gave, over the same schema or a projection of it.
+    pub fn physical(&self, predicate: &Expr, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+        let schema = DFSchema::try_from(schema.as_ref().clone()).map_err(plan_error)?;
+        self.state.create_physical_expr(predicate.clone(), &schema).map_err(plan_error)
+    }
+}
+
+/// Only what is pure, of the wanted type, ready to be planned.
+fn typed(logical: Expr, schema: &DFSchema, want: &DataType) -> Result<Expr, SqlError> {
+    pure(&logical)?;
+    let got = datafusion::logical_expr::ExprSchemable::get_type(&logical, schema).map_err(plan_error)?;
+    let typed = if got == *want { logical } else { convert(logical, &got, want)? };
+    simple(typed, schema).map_err(plan_error)
 }
 
 /// Types coerced and constants folded: DataFusion's own step leaves some functions, `coalesce` among them, unplanned.

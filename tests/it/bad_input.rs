@@ -306,7 +306,7 @@ fn a_sigma_rule_for_a_log_source_that_no_mapping_reads() {
                  detection:\n  selection:\n    eventType: x\n  condition: selection\nlevel: high\n";
     scan_with("sigma.yml", sigma).ends(2).says(&[
         "mine/sigma.yml",
-        "no mapping reads the log source",
+        "no mapping reads the log source `nosuchcloud/audit`",
         "nosuchcloud",
         "known: ",
         "aws/cloudtrail",

@@ -3,6 +3,9 @@
 //! Each `keytrail …` and `cargo run -- …` line of an `sh` block runs in a folder that holds what such lines name. A
 //! block that cannot run stands below `<!-- not run: reason -->`.
 
+use keytrail::lint::LINTS;
+use keytrail_detect::{Exception, Overlay, Rule};
+
 use crate::run::{Folder, repository};
 
 /// One `sh` block: its first line in the file, its text, and why it is not run.
@@ -101,6 +104,52 @@ fn the_readme_can_be_followed() {
     let (ran, left) = follow("README.md");
     let there = repository("README.md").exists();
     assert!(!there || ran >= 2, "{ran} commands ran, {left} did not: the two commands come first");
+}
+
+#[test]
+fn the_guide_for_rule_authors_can_be_followed() {
+    let (ran, left) = follow("docs/RULES.md");
+    assert!(ran >= 10 && left == 0, "{ran} commands ran, {left} did not");
+}
+
+/// Its examples read, each as the kind of file that it shows.
+#[test]
+fn the_examples_of_the_guide_for_rule_authors_read() {
+    let text = std::fs::read_to_string(repository("docs/RULES.md")).unwrap();
+    let examples = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+    let (mut rules, mut tuned) = (0, 0);
+    for example in examples {
+        let name = |key: &str| Some(example.strip_prefix(key)?.split_whitespace().next()?.to_owned());
+        let said = if let Some(id) = name("id: ").filter(|_| !example.contains("expires:")) {
+            rules += 1;
+            Rule::read(&format!("{id}.yaml"), example).err()
+        } else if name("id: ").is_some() {
+            tuned += 1;
+            Exception::read("e.yaml", example).err()
+        } else if name("rule: ").is_some() {
+            tuned += 1;
+            Overlay::read("o.yaml", example).err()
+        } else {
+            None
+        };
+        assert_eq!(said, None, "{example}");
+    }
+    assert_eq!((rules, tuned), (5, 2));
+}
+
+#[test]
+fn the_table_of_lints_in_the_guide_is_that_of_the_code() {
+    let text = std::fs::read_to_string(repository("docs/RULES.md")).unwrap();
+    let written: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("| lint |")).skip(2).collect();
+    let written = written.into_iter().take_while(|line| line.starts_with('|'));
+    let rows: Vec<String> = LINTS
+        .iter()
+        .map(|lint| {
+            let fixable = if lint.fixable { "yes" } else { "" };
+            format!("| `{}` | {} | {fixable} | {} |", lint.id, lint.level.name(), lint.doc)
+        })
+        .collect();
+    assert_eq!(written.collect::<Vec<_>>(), rows);
 }
 
 #[test]

@@ -37,8 +37,23 @@ fn azure_storage() {
 }
 
 #[test]
+fn bitbucket_audit() {
+    compare("bitbucket.audit");
+}
+
+#[test]
+fn duo_admin() {
+    compare("duo.admin");
+}
+
+#[test]
 fn entra_audit() {
     compare("entra.audit");
+}
+
+#[test]
+fn entra_risk() {
+    compare("entra.risk");
 }
 
 #[test]
@@ -59,6 +74,31 @@ fn github_audit() {
 #[test]
 fn github_server_audit() {
     compare("github.server_audit");
+}
+
+#[test]
+fn google_workspace() {
+    compare("google.workspace");
+}
+
+#[test]
+fn kubernetes_audit() {
+    compare("kubernetes.audit");
+}
+
+#[test]
+fn m365_audit() {
+    compare("m365.audit");
+}
+
+#[test]
+fn okta_system() {
+    compare("okta.system");
+}
+
+#[test]
+fn onelogin_events() {
+    compare("onelogin.events");
 }
 
 /// The named tests above and the mappings are the same list.

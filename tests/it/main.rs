@@ -7,6 +7,7 @@
     reason = "a test stops at the first thing that is not as it should be"
 )]
 
+mod authoring; // what a rule author meets: tests, lints, coverage, schemas
 mod bad_input; // bad input gets file, position and remedy, and nothing else is lost
 mod canary; // planted secrets are in no output
 mod cli; // every command, format and exit code
@@ -16,6 +17,9 @@ mod golden; // what each mapping makes of its records, column by column
 mod provider_models; // planned calls against the providers' published models
 mod reference; // the promised counts over public logs
 mod reference_page; // docs/REFERENCE.md against the tables in the code
+mod rule_schema; // the schemas for editors against the readers
 mod rules; // every shipped rule, mapping, playbook and guardrail
 mod run; // runs the binary in a folder of its own
+mod sources; // public records of the other log sources
 mod tidy; // the shape of the repository itself
+mod tuning; // states, exceptions and overlays, seen in what a scan gives

@@ -23,7 +23,7 @@ const NOT_EVENTS: &[(&str, &[u64], &str)] = &[
     ("streamalert/aws_cloudtrail", &[1, 3, 4, 5], "rejected: a template, `eventTime` is a word"),
     ("streamalert/aws_cloudtrail", &[2], "ignored: an insight is a statistic over calls"),
     ("streamalert/eventbridge_cloudtrail", &[3, 4, 5, 6, 7, 8, 9, 10, 12, 13], "rejected: a template without a time"),
-    ("panther/azure_monitoractivity", &KUBE_AUDIT, "unknown: Kubernetes audit, another log source"),
+    ("panther/azure_monitoractivity", &KUBE_AUDIT, "rejected: Kubernetes audit, cut down, has no time"),
     ("gcp_csa/gcp_other", &[2, 3, 4], "unknown: application logs, no audit payload"),
     ("plaso/gcp_logging", &[8, 9], "unknown: application logs, no audit payload"),
     ("panther/gcp_auditlog", &[16, 17, 18, 24, 34, 60], "unknown: its keys are in lower case"),
@@ -247,7 +247,7 @@ fn in_group(finding: &Finding, action: &str) -> bool {
     finding.group.iter().any(|(column, value)| column == "action" && value == action)
 }
 
-fn data() -> Option<PathBuf> {
+pub(crate) fn data() -> Option<PathBuf> {
     let named = std::env::var_os("KEYTRAIL_REFERENCE_DATA").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| root().join("../shared/data"));
     if folder.is_dir() {
@@ -293,7 +293,7 @@ fn query(file: &Path, sql: &str) -> Vec<serde_json::Value> {
 }
 
 /// What became of each line: documents go through one by one, so that each has its own answer.
-fn fates(file: &Path) -> BTreeMap<u64, &'static str> {
+pub(crate) fn fates(file: &Path) -> BTreeMap<u64, &'static str> {
     let limits = Limits::default();
     let mut normaliser = Normaliser::new(&mappings(), &Needed::default(), limits.clone()).expect("mappings that plan");
     let mut fates = BTreeMap::new();

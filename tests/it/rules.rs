@@ -13,7 +13,7 @@ use keytrail_remediate::{Filter, Playbook};
 use crate::golden::root;
 
 fn rules() -> Vec<Rule> {
-    Pack::embedded().rules().expect("rules that read")
+    Pack::embedded().all_rules().expect("rules that read")
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn every_rule_passes_its_own_tests() {
 #[test]
 fn every_rule_is_without_a_lint() {
     let pack = Pack::embedded();
-    let problems = lint::problems(&pack, &pack.detections).expect("mappings and playbooks");
+    let problems = lint::problems(&pack, &pack, None).expect("mappings and playbooks");
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
@@ -79,12 +79,14 @@ fn every_playbook_is_named_by_a_rule_or_fits_a_credential() {
 #[test]
 fn the_binary_carries_the_folders_as_they_are() {
     let pack = Pack::demo();
-    let folders: [(&str, &Texts, &[&str]); 5] = [
+    let folders: [(&str, &Texts, &[&str]); 7] = [
         ("ingest/mappings", &pack.mappings, &["yaml"]),
         ("rules/detections", &pack.detections, &["yaml", "yml"]),
         ("rules/guardrails", &pack.guardrails, &["cedar"]),
         ("rules/playbooks", &pack.playbooks, &["yaml"]),
         ("rules/inventory", &pack.inventory, &["yaml"]),
+        ("rules/exceptions", &pack.exceptions, &["yaml"]),
+        ("rules/overlays", &pack.overlays, &["yaml"]),
     ];
     let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     for (folder, embedded, endings) in folders {

@@ -46,7 +46,7 @@ fn validate(global: &Global) -> Result<()> {
     let pack = Pack::with(&config.rule_set(&RuleSet::default()))?;
     config.check_mail(pack.has_inventory())?;
     let pipeline = Pipeline::build(&pack, config.limits.limits())?;
-    let rules = pipeline.detector.rules().len();
+    let rules = pipeline.rules().len();
     let owners = pipeline.enricher.inventory().owners().count();
     let agents = pipeline.enricher.inventory().agents().count();
     note(global, &format!("valid: {rules} rules, {owners} owners, {agents} agents"));

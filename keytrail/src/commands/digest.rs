@@ -30,7 +30,23 @@ pub fn text(outcome: &Outcome, limit: usize, colour: bool) -> String {
             matters.len() - limit
         ));
     }
+    text.push_str(&on_trial(outcome));
     text
+}
+
+/// Findings of rules in state shadow: counted by rule, worst first; they have no owner to tell, no plan, no ticket.
+fn on_trial(outcome: &Outcome) -> String {
+    let mut by_rule: BTreeMap<(std::cmp::Reverse<Severity>, &str), (u64, u64)> = BTreeMap::new();
+    for finding in outcome.findings.iter().filter(|finding| finding.shadow) {
+        let entry = by_rule.entry((std::cmp::Reverse(finding.severity), &finding.rule)).or_default();
+        entry.0 += 1;
+        entry.1 += finding.count;
+    }
+    let rule = |((std::cmp::Reverse(severity), rule), (findings, events)): (_, (u64, u64))| {
+        line(&format!("  [{severity}] {rule}: {findings} findings, {events} events"))
+    };
+    let lines: String = by_rule.into_iter().map(rule).collect();
+    if lines.is_empty() { lines } else { format!("rules on trial (shadow: no plan, no ticket)\n{lines}\n") }
 }
 
 fn matters(outcome: &Outcome) -> Vec<Matter<'_>> {

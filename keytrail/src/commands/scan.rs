@@ -50,7 +50,7 @@ pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
 
 fn fail_on(limit: Option<Severity>, findings: &[Finding]) -> Result<()> {
     let Some(limit) = limit else { return Ok(()) };
-    match findings.iter().filter(|finding| finding.severity >= limit).count() {
+    match findings.iter().filter(|finding| finding.severity >= limit && !finding.shadow).count() {
         0 => Ok(()),
         count => Err(Failure::Found(format!("{count} findings of severity {limit} or graver")).into()),
     }
@@ -79,9 +79,10 @@ pub fn summary(outcome: &Outcome) -> String {
             first.display()
         ));
     }
-    for failure in &outcome.rule_failures {
-        lines.push(format!("rule {} failed on {}: {}", failure.rule, failure.source, failure.reason));
+    for (exception, count) in &outcome.excepted {
+        lines.push(format!("{count} events excepted by {exception}"));
     }
+    lines.extend(outcome.trouble());
     lines.join("\n")
 }
 
@@ -95,19 +96,26 @@ fn found(outcome: &Outcome) -> String {
     }
     let refused = outcome.actions.iter().filter(|action| action.refused.is_some()).count();
     let (findings, actions, tickets) = (outcome.findings.len(), outcome.actions.len(), outcome.tickets.len());
+    let shadow = match outcome.findings.iter().filter(|finding| finding.shadow).count() {
+        0 => String::new(),
+        count => format!(", {count} of them of rules on trial"),
+    };
     let kinds = if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) };
-    format!("{findings} findings{kinds}, {actions} actions planned of which {refused} refused, {tickets} tickets")
+    format!(
+        "{findings} findings{kinds}{shadow}, {actions} actions planned of which {refused} refused, {tickets} tickets"
+    )
 }
 
-fn read(outcome: &Outcome) -> String {
-    if outcome.census.total() == 0 {
+/// How many events of which log sources.
+pub fn read(outcome: &Outcome) -> String {
+    let total: u64 = outcome.events.values().sum();
+    if total == 0 {
         return "0 events read: nothing here is a record that a mapping knows".to_owned();
     }
-    let sources: Vec<String> =
-        outcome.census.events.iter().map(|(source, count)| format!("{source} {count}")).collect();
+    let sources: Vec<String> = outcome.events.iter().map(|(source, count)| format!("{source} {count}")).collect();
     let secrets = match outcome.redacted {
         0 => String::new(),
         count => format!(", {count} secrets overwritten"),
     };
-    format!("{} events read: {}{secrets}", outcome.census.total(), sources.join(", "))
+    format!("{total} events read: {}{secrets}", sources.join(", "))
 }

@@ -4,6 +4,8 @@ use keytrail_detect::Rule;
 use keytrail_model::{Action, Example, Finding, Ownership, Undo, printable_lines};
 use keytrail_remediate::command;
 
+use crate::tables::marked;
+
 /// The finding with evidence, owner and plan.
 #[must_use]
 pub fn finding(finding: &Finding, actions: &[Action]) -> String {
@@ -11,11 +13,15 @@ pub fn finding(finding: &Finding, actions: &[Action]) -> String {
 }
 
 fn told(finding: &Finding, actions: &[Action]) -> String {
-    let mut text = format!("{} [{}] {}\n{}\n\n", finding.id, finding.severity, finding.title, finding.summary);
+    let mut text = format!("{} [{}] {}\n{}\n\n", finding.id, finding.severity, finding.title, marked(finding));
     text.push_str(&facts(finding));
     text.push_str(&owner(finding.ownership.as_ref()));
     text.push_str(&lineage(finding));
-    text.push_str(&plan(actions));
+    text.push_str(&if finding.shadow {
+        "\nplan\n  none: the rule is on trial (shadow)\n".to_owned()
+    } else {
+        plan(actions)
+    });
     text.push_str("\nevents\n");
     finding.examples.iter().for_each(|event| text.push_str(&example(event)));
     if let Some(runbook) = &finding.runbook {

@@ -142,12 +142,12 @@ pub fn credential_rows(outcome: &Outcome) -> Vec<CredentialRow> {
     }
     let row = |(id, seen): (&String, &crate::census::Use)| CredentialRow {
         credential: id.clone(),
-        kind: seen.kind.clone(),
-        lifetime: seen.lifetime.clone(),
-        provider: seen.provider.clone(),
-        account: seen.account.clone(),
-        actor: seen.actor.clone(),
-        owner: seen.owner.clone(),
+        kind: seen.kind.owned(),
+        lifetime: seen.lifetime.owned(),
+        provider: seen.provider.owned(),
+        account: seen.account.owned(),
+        actor: seen.actor.owned(),
+        owner: seen.owner.owned(),
         first_seen: seen.first.unwrap_or_default(),
         last_seen: seen.last.unwrap_or_default(),
         events: seen.events,
@@ -183,15 +183,15 @@ fn source_totals(outcome: &Outcome) -> Vec<SourceTotals> {
 /// Static and derived credentials in use, busiest first.
 fn static_keys(outcome: &Outcome) -> Vec<StaticKey> {
     let lasting =
-        |seen: &crate::census::Use| matches!(seen.lifetime.as_deref(), Some("static" | "derived_from_static"));
+        |seen: &crate::census::Use| matches!(seen.lifetime.text(), Some("static" | "derived_from_static"));
     let in_use = outcome.census.credentials.iter().filter(|(_, seen)| lasting(seen));
     let mut keys: Vec<StaticKey> = in_use
         .map(|(id, seen)| StaticKey {
             credential: id.clone(),
-            kind: seen.kind.clone(),
-            account: seen.account.clone(),
-            actor: seen.actor.clone(),
-            owner: seen.owner.clone(),
+            kind: seen.kind.owned(),
+            account: seen.account.owned(),
+            actor: seen.actor.owned(),
+            owner: seen.owner.owned(),
             first_seen: seen.first.unwrap_or_default(),
             last_seen: seen.last.unwrap_or_default(),
             events: seen.events,

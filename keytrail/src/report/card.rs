@@ -7,6 +7,7 @@ use super::page::View;
 use super::tables::listed;
 use super::written::{code, counted, number, range, short, time};
 use super::{lineage_svg, plan};
+use crate::tables::marked;
 
 pub(super) fn card(html: &mut Html, view: &View, finding: &Finding) {
     let severity = finding.severity;
@@ -16,7 +17,7 @@ pub(super) fn card(html: &mut Html, view: &View, finding: &Finding) {
     );
     html.put("<header><span class=\"chip {}\">{}</span>", &[&severity, &severity]);
     html.put("<h3 id=\"t-{}\">{}</h3>", &[&finding.id, &finding.title]);
-    html.put("<p class=\"id\"><code>{}</code></p></header><p class=\"lead\">{}</p>", &[&finding.id, &finding.summary]);
+    html.put("<p class=\"id\"><code>{}</code></p></header><p class=\"lead\">{}</p>", &[&finding.id, &marked(finding)]);
     facts(html, view, finding);
     lineage_svg::picture(html, &finding.lineage);
     ownership(html, finding.ownership.as_ref());

@@ -109,6 +109,7 @@ pub(super) fn finding(id: &str, title: &str, severity: Severity, first: &str, ta
         runbook: None,
         false_positives: Vec::new(),
         references: Vec::new(),
+        shadow: false,
     }
 }
 
@@ -201,6 +202,7 @@ fn out_of_scope() -> Finding {
         runbook: some("Ask the owner which task needed it. If none did, end the session and narrow the role's policy."),
         false_positives: texts(&["a task that was agreed but not yet declared in the inventory"]),
         references: texts(&["https://genai.owasp.org/llmrisk/llm062025-excessive-agency/", "internal wiki: agents"]),
+        shadow: false,
         ..finding(
             "fnd-5f2d9c1e7a6b4c3d",
             "AI agent reached outside its declared task",

@@ -11,6 +11,23 @@ use keytrail_model::{EventBatch, schema};
 
 use super::Verdict;
 
+/// The columns that enrichment fills or corrects.
+pub const ENRICHED: [&str; 13] = [
+    "agent",
+    "agent_evidence",
+    "tool",
+    "prompt_ref",
+    "credential_parent",
+    "credential_age",
+    "owner",
+    "owner_confidence",
+    "lease",
+    "in_scope",
+    "guardrails",
+    "credential_lifetime",
+    "credential_note",
+];
+
 /// Builders of the columns that enrichment writes, row by row.
 #[derive(Default)]
 pub struct Columns {
@@ -49,21 +66,22 @@ impl Columns {
         self.note.append_option(known("credential_note"));
     }
 
-    fn arrays(mut self) -> [(&'static str, ArrayRef); 13] {
+    /// In the order of `ENRICHED`.
+    fn arrays(mut self) -> [ArrayRef; ENRICHED.len()] {
         [
-            ("agent", Arc::new(self.agent.finish())),
-            ("agent_evidence", Arc::new(self.agent_evidence.finish())),
-            ("tool", Arc::new(self.tool.finish())),
-            ("prompt_ref", Arc::new(self.prompt_ref.finish())),
-            ("credential_parent", Arc::new(self.parent.finish())),
-            ("credential_age", Arc::new(self.age.finish())),
-            ("owner", Arc::new(self.owner.finish())),
-            ("owner_confidence", Arc::new(self.owner_confidence.finish())),
-            ("lease", Arc::new(self.lease.finish())),
-            ("in_scope", Arc::new(self.in_scope.finish())),
-            ("guardrails", Arc::new(self.guardrails.finish())),
-            ("credential_lifetime", Arc::new(self.lifetime.finish())),
-            ("credential_note", Arc::new(self.note.finish())),
+            Arc::new(self.agent.finish()),
+            Arc::new(self.agent_evidence.finish()),
+            Arc::new(self.tool.finish()),
+            Arc::new(self.prompt_ref.finish()),
+            Arc::new(self.parent.finish()),
+            Arc::new(self.age.finish()),
+            Arc::new(self.owner.finish()),
+            Arc::new(self.owner_confidence.finish()),
+            Arc::new(self.lease.finish()),
+            Arc::new(self.in_scope.finish()),
+            Arc::new(self.guardrails.finish()),
+            Arc::new(self.lifetime.finish()),
+            Arc::new(self.note.finish()),
         ]
     }
 
@@ -74,7 +92,7 @@ impl Columns {
         let mut fields: Vec<FieldRef> = Vec::new();
         let mut columns: Vec<ArrayRef> = Vec::new();
         for field in schema::schema().fields() {
-            let fresh = arrays.iter().find(|(name, _)| *name == field.name()).map(|(_, array)| array);
+            let fresh = ENRICHED.iter().position(|name| name == field.name()).and_then(|at| arrays.get(at));
             if let Some(column) = fresh.or_else(|| old.column_by_name(field.name())) {
                 fields.push(Arc::clone(field));
                 columns.push(Arc::clone(column));

@@ -235,6 +235,7 @@ fn finding() -> Finding {
         runbook: None,
         false_positives: vec![],
         references: vec![],
+        shadow: false,
     }
 }
 
@@ -242,7 +243,7 @@ fn finding() -> Finding {
 fn lineage_tells_who_owns_uses_issued_reached_and_breaks() {
     let enricher = shipped();
     let mut finding = finding();
-    finding.ownership = Some(enricher.ownership(&finding.target, None));
+    finding.ownership = Some(enricher.ownership(&finding.target));
     let told: Vec<String> = enricher
         .lineage(&finding)
         .iter()

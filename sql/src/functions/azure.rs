@@ -52,7 +52,8 @@ pub const FUNCTIONS: &[Function] = &[
         name: "entra_added_key",
         arguments: &["targetResources", "field"],
         doc: "a field (KeyIdentifier, KeyType, KeyUsage, DisplayName) of the credential that an Entra audit record \
-              added to an application or service principal; null when it added none",
+              added to an application or service principal; null when it added none. Takes the ModifiedProperties of the \
+              unified audit log as well",
         call: Call::Text(|row| changed_key(row, Side::Added).map(Cow::Owned)),
     },
     Function {
@@ -144,10 +145,11 @@ enum Side {
 /// `KeyDescription` holds JSON text of a list of `[KeyIdentifier=…,KeyType=…,KeyUsage=…,DisplayName=…]`, before and after.
 fn changed_key(row: Row<'_, '_>, side: Side) -> Option<String> {
     let (targets, field) = (document(text(row, 0)?)?, text(row, 1)?);
-    let properties = reached(&targets, &["modifiedProperties"]).into_iter().flat_map(elements);
-    let keys = |property: &Value, name: &str| property.get(name).map(key_descriptions).unwrap_or_default();
+    let nested = reached(&targets, &["modifiedProperties"]).into_iter().flat_map(elements);
+    let properties = nested.chain(elements(&targets));
+    let keys = |property: &Value, names| member(property, names).map(key_descriptions).unwrap_or_default();
     properties.filter(|property| describes_keys(property)).find_map(|property| {
-        let (old, new) = (keys(property, "oldValue"), keys(property, "newValue"));
+        let (old, new) = (keys(property, ["oldValue", "OldValue"]), keys(property, ["newValue", "NewValue"]));
         let (from, without) = if side == Side::Added { (new, old) } else { (old, new) };
         let changed = from.into_iter().find(|key| !without.contains(key))?;
         key_field(&changed, field).map(str::to_owned)
@@ -159,7 +161,13 @@ fn elements(value: &Value) -> Vec<&Value> {
 }
 
 fn describes_keys(property: &Value) -> bool {
-    property.get("displayName").and_then(Value::as_str).is_some_and(|name| name.eq_ignore_ascii_case("KeyDescription"))
+    let name = member(property, ["displayName", "Name"]).and_then(Value::as_str);
+    name.is_some_and(|name| name.eq_ignore_ascii_case("KeyDescription"))
+}
+
+/// Entra's name of a member, or the unified audit log's.
+fn member<'v>(property: &'v Value, names: [&str; 2]) -> Option<&'v Value> {
+    names.iter().find_map(|name| property.get(name))
 }
 
 fn key_descriptions(value: &Value) -> Vec<String> {
@@ -250,6 +258,8 @@ mod tests {
         let removed = target(&["k-1"], &[]);
         assert_eq!(field(&removed, "KeyIdentifier", Side::Removed).as_deref(), Some("k-1"));
         assert_eq!(field("not json", "KeyIdentifier", Side::Added), None);
+        let unified = serde_json::json!([{"Name": "KeyDescription", "OldValue": "[]", "NewValue": list(&["k-3"])}]);
+        assert_eq!(field(&unified.to_string(), "KeyIdentifier", Side::Added).as_deref(), Some("k-3"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod azure_credential;
 mod gcp;
 mod github;
 mod json;
+mod pairs;
 mod text_function;
 mod texts;
 mod time;
@@ -53,6 +54,7 @@ const FAMILIES: &[&[Function]] = &[
     time::FUNCTIONS,
     texts::FUNCTIONS,
     json::FUNCTIONS,
+    pairs::FUNCTIONS,
     agent::FUNCTIONS,
     aws::FUNCTIONS,
     aws_credential::FUNCTIONS,

@@ -39,6 +39,7 @@ pub fn finding(id: &str, severity: Severity, first_seen: i64) -> Finding {
         runbook: None,
         false_positives: Vec::new(),
         references: Vec::new(),
+        shadow: false,
     }
 }
 

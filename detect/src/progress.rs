@@ -1,0 +1,280 @@
+//! What the matches so far add up to: a value that can be merged with another worker's, saved, restored and split by key.
+
+use std::collections::btree_map::Entry as Place;
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use keytrail_model::{EventBatch, Finding, Micros};
+use keytrail_sql::evaluate;
+use serde::{Deserialize, Serialize};
+
+use crate::compile::Columns;
+use crate::group::{self, Group};
+use crate::matches::Matches;
+use crate::plan::{Feed, Plan};
+use crate::rule::Rule;
+use crate::seen::{Pool, Seen};
+use crate::template::shown;
+use crate::values::Values;
+use crate::window::{Entry, Lane, Match};
+
+/// A rule that failed while running. It is never silent: it becomes a finding of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RuleFailure {
+    pub rule: String,
+    pub source: String,
+    pub reason: String,
+}
+
+/// Rule and group key.
+pub(crate) type Key = (usize, Vec<String>);
+
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// By rule, key and period start.
+    pub(crate) groups: BTreeMap<(Key, Micros), Group>,
+    pub(crate) lanes: BTreeMap<Key, Lane>,
+    /// The period that later matches of a window's group still fall into.
+    pub(crate) open: BTreeMap<Key, Micros>,
+    pub(crate) settled: Option<Micros>,
+    /// Events that came after their time was settled.
+    pub(crate) late: u64,
+    /// Entries that a full window kept out.
+    pub(crate) dropped: u64,
+    pub(crate) failures: BTreeSet<RuleFailure>,
+    /// By exception: how many events it kept from counting.
+    pub(crate) excepted: BTreeMap<String, u64>,
+    pool: Pool,
+}
+
+impl Progress {
+    /// Counts the matches of a batch; `events` holds the rows that `matches` speaks of, with all their columns.
+    pub fn take(&mut self, plan: &Plan, matches: &Matches, events: &EventBatch) {
+        let Some(source) = plan.source(&events.source) else { return };
+        for (filter, rows) in &matches.passed {
+            for feed in source.feeds_of(*filter) {
+                self.feed(plan, feed, rows, events);
+            }
+        }
+        for (filter, reason) in &matches.failed {
+            for rule in source.feeds_of(*filter).iter().filter_map(|feed| plan.rules().get(feed.rule)) {
+                self.fail(rule, events, reason.clone());
+            }
+        }
+    }
+
+    fn fail(&mut self, rule: &Rule, events: &EventBatch, reason: String) {
+        let (rule, source) = (rule.id.clone(), events.source.to_string());
+        self.failures.insert(RuleFailure { rule, source, reason });
+    }
+
+    fn feed(&mut self, plan: &Plan, feed: &Feed, rows: &[u32], events: &EventBatch) {
+        let Some(rule) = plan.rules().get(feed.rule) else { return };
+        let done = feed.excepted.left(rows.to_vec(), events, &mut self.excepted).and_then(|rows| {
+            if rule.window.is_none() {
+                rows.iter().for_each(|row| self.count(rule, feed, events, *row as usize));
+                return Ok(());
+            }
+            let values = Values::of(feed, events).map_err(|error| error.to_string())?;
+            rows.iter().for_each(|row| self.enter(plan, (rule, feed), (events, *row as usize), &values));
+            Ok(())
+        });
+        if let Err(reason) = done {
+            self.fail(rule, events, reason);
+        }
+    }
+
+    /// A rule that looks at one event at a time: the event counts into its group.
+    fn count(&mut self, rule: &Rule, feed: &Feed, events: &EventBatch, row: usize) {
+        let value = |columns: &Columns| first_shown(events, columns, row).unwrap_or_else(|| "(none)".to_owned());
+        let key = (feed.rule, feed.keys.iter().map(value).collect());
+        let pool = &mut self.pool;
+        let seen = || pool.share(Seen::new(rule, events, row, selected(feed, events, row)));
+        let start = events.time(row).bucket(rule.suppress_for);
+        self.groups.entry((key, start)).or_default().add(events, row, seen);
+    }
+
+    /// A rule with a window: the event becomes an entry of its group's lane. Without a key there is no group.
+    fn enter(
+        &mut self,
+        plan: &Plan,
+        (rule, feed): (&Rule, &Feed),
+        (events, row): (&EventBatch, usize),
+        values: &Values,
+    ) {
+        let value = |columns: &Columns| first_shown(events, columns, row);
+        let Some(key) = feed.keys.iter().map(value).collect::<Option<Vec<_>>>() else { return };
+        let seen = self.pool.share(Seen::new(rule, events, row, selected(feed, events, row)));
+        for value in values.at(row) {
+            let entry = Entry {
+                time: events.time(row),
+                event_id: events.text("event_id", row).unwrap_or_default().to_owned(),
+                place: events.position(row),
+                step: feed.step,
+                value,
+                seen: seen.clone(),
+            };
+            self.push(plan, (feed.rule, key.clone()), entry);
+        }
+    }
+
+    fn push(&mut self, plan: &Plan, key: Key, entry: Entry) {
+        let Some((_, window)) = plan.window(key.0) else { return };
+        let settled = self.settled.and_then(|settled| plan.nesting.settled(key.0, settled));
+        let fresh = || settled.map_or_else(Lane::default, Lane::since);
+        let lane = self.lanes.entry(key).or_insert_with(fresh);
+        self.late += u64::from(!lane.push(window, entry));
+    }
+
+    /// Settles what no event at or after the watermark can change any more; `Micros(i64::MAX)` ends everything.
+    pub fn settle(&mut self, plan: &Plan, watermark: Micros) {
+        if self.settled.is_some_and(|settled| settled >= watermark) {
+            return;
+        }
+        self.settled = Some(watermark);
+        for level in 0..plan.nesting.levels() {
+            let on_level = |key: &&Key| plan.nesting.level(key.0) == level;
+            for key in self.lanes.keys().filter(on_level).cloned().collect::<Vec<_>>() {
+                if let Some(watermark) = plan.nesting.settled(key.0, watermark) {
+                    self.settle_lane(plan, &key, watermark);
+                }
+            }
+        }
+    }
+
+    fn settle_lane(&mut self, plan: &Plan, key: &Key, watermark: Micros) {
+        let Some((rule, window)) = plan.window(key.0) else { return };
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let matches = lane.settle(window, watermark);
+        if lane.is_idle() {
+            self.dropped += lane.dropped;
+            self.lanes.remove(key);
+        }
+        for found in matches {
+            for above in plan.nesting.above(key.0) {
+                self.pass_on(plan, *above, &found);
+            }
+            if !window.quiet {
+                self.found(rule, key, found);
+            }
+        }
+    }
+
+    /// A match is an entry of the rules that take it, at the time when it was complete, in the group that its events
+    /// say.
+    fn pass_on(&mut self, plan: &Plan, (above, number): (usize, u16), found: &Match) {
+        let step = plan.window(above).and_then(|(rule, _)| rule.steps.get(usize::from(number)));
+        let (Some(step), Some(first)) = (step, found.entries.first()) else { return };
+        let value = |field: &String| {
+            let mut shown = found.entries.iter().filter_map(|entry| entry.seen.selected.get(field));
+            shown.find(|value| !value.is_empty()).cloned()
+        };
+        let Some(key) = step.by.iter().map(value).collect::<Option<Vec<_>>>() else { return };
+        let entry = Entry { time: found.at, step: number, value: None, ..first.clone() };
+        self.push(plan, (above, key), entry);
+    }
+
+    /// A match counts into the finding before it while that one is suppressing, else it begins one.
+    fn found(&mut self, rule: &Rule, key: &Key, found: Match) {
+        let Some(first) = found.entries.first().map(|entry| entry.time) else { return };
+        let open = self.open.get(key).copied();
+        let start = open.filter(|start| first.0 < start.0.saturating_add(rule.suppress_for)).unwrap_or(first);
+        self.open.insert(key.clone(), start);
+        let group = self.groups.entry((key.clone(), start)).or_default();
+        let extra = found.count.saturating_sub(found.entries.len() as u64);
+        let mut before: Option<group::Moment> = None;
+        for entry in found.entries {
+            let moment = (entry.time, entry.event_id, entry.place);
+            // An event with several values, or of several steps, is one event of the finding.
+            if before.as_ref() != Some(&moment) {
+                group.add_seen(moment.clone(), &entry.seen);
+            }
+            before = Some(moment);
+        }
+        group.add_more(extra, found.last);
+    }
+
+    /// Takes over what another worker of the same plan counted, up to the same settled point. The order of merging does
+    /// not matter.
+    pub fn merge(&mut self, plan: &Plan, other: Self) {
+        for (key, group) in other.groups {
+            self.groups.entry(key).or_default().merge(group);
+        }
+        for (key, lane) in other.lanes {
+            let Some((_, window)) = plan.window(key.0) else { continue };
+            match self.lanes.entry(key) {
+                Place::Vacant(place) => drop(place.insert(lane)),
+                Place::Occupied(mut known) => self.late += known.get_mut().merge(window, lane),
+            }
+        }
+        self.open.extend(other.open);
+        self.settled = self.settled.max(other.settled);
+        self.late += other.late;
+        self.dropped += other.dropped;
+        self.failures.extend(other.failures);
+        for (exception, count) in other.excepted {
+            *self.excepted.entry(exception).or_default() += count;
+        }
+    }
+
+    /// The findings so far, worst first, then by time and id.
+    #[must_use]
+    pub fn findings(&self, plan: &Plan) -> Vec<Finding> {
+        let found = self.groups.iter().filter_map(|(((index, key), start), group)| {
+            plan.rules().get(*index).and_then(|rule| group.finding(rule, key, *start))
+        });
+        let mut findings: Vec<Finding> = found.collect();
+        findings.sort_by(|left, right| {
+            let order = right.severity.cmp(&left.severity).then(left.first_seen.cmp(&right.first_seen));
+            order.then_with(|| left.id.cmp(&right.id))
+        });
+        findings
+    }
+
+    /// How many events each exception kept from counting.
+    #[must_use]
+    pub fn excepted(&self) -> &BTreeMap<String, u64> {
+        &self.excepted
+    }
+
+    #[must_use]
+    pub fn failures(&self) -> &BTreeSet<RuleFailure> {
+        &self.failures
+    }
+
+    /// Events that came after their time was settled, and entries that a full window kept out.
+    #[must_use]
+    pub fn left_out(&self) -> (u64, u64) {
+        (self.late, self.dropped + self.lanes.values().map(|lane| lane.dropped).sum::<u64>())
+    }
+}
+
+/// The first of the columns that has a value.
+fn first_shown(events: &EventBatch, columns: &[String], row: usize) -> Option<String> {
+    columns.iter().find_map(|column| shown(events, column, row).filter(|value| !value.is_empty()))
+}
+
+/// The rule's evidence columns for one event.
+fn selected(feed: &Feed, events: &EventBatch, row: usize) -> BTreeMap<String, String> {
+    if feed.select.is_empty() {
+        return BTreeMap::new();
+    }
+    let one = events.batch.slice(row, 1);
+    let column = |(name, expr): &(String, _)| {
+        let array = evaluate(expr, &one).ok()?;
+        first_text(&array).map(|text| (name.clone(), text))
+    };
+    feed.select.iter().filter_map(column).collect()
+}
+
+fn first_text(array: &ArrayRef) -> Option<String> {
+    if array.is_empty() || array.is_null(0) {
+        return None;
+    }
+    if let Some(texts) = array.as_string_view_opt() {
+        return Some(texts.value(0).to_owned());
+    }
+    let values = array.as_list_opt::<i32>()?.value(0);
+    let texts: Vec<&str> = values.as_string_view_opt()?.iter().flatten().collect();
+    Some(texts.join(", "))
+}

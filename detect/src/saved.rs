@@ -1,0 +1,114 @@
+//! Progress written down: by rule id and not by place, so that it can be restored under another set of rules, and in one
+//! order, so that the same progress gives the same bytes.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use keytrail_model::Micros;
+use serde::{Deserialize, Serialize};
+
+use crate::group::Group;
+use crate::plan::Plan;
+use crate::progress::{Key, Progress, RuleFailure};
+use crate::window::Lane;
+
+/// Raised when what is written changes; an older binary then refuses a newer state by name.
+const VERSION: u32 = 1;
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    version: u32,
+    settled: Option<i64>,
+    groups: Vec<(Id, i64, Group)>,
+    lanes: Vec<(Id, Lane)>,
+    open: Vec<(Id, i64)>,
+    late: u64,
+    dropped: u64,
+    failures: Vec<RuleFailure>,
+    excepted: BTreeMap<String, u64>,
+}
+
+/// Rule id and group key.
+type Id = (String, Vec<String>);
+
+/// Why a saved state cannot be taken up again.
+#[derive(Debug, thiserror::Error)]
+#[error("the state is of version {found}, and this binary reads version {VERSION}: run the newer binary that wrote it")]
+pub struct NewerState {
+    found: u32,
+}
+
+impl Progress {
+    #[must_use]
+    pub fn save(&self, plan: &Plan) -> Saved {
+        let id = |key: &Key| plan.rules().get(key.0).map(|rule| (rule.id.clone(), key.1.clone())).unwrap_or_default();
+        Saved {
+            version: VERSION,
+            settled: self.settled.map(|settled| settled.0),
+            groups: self.groups.iter().map(|((key, start), group)| (id(key), start.0, group.clone())).collect(),
+            lanes: self.lanes.iter().map(|(key, lane)| (id(key), lane.clone())).collect(),
+            open: self.open.iter().map(|(key, start)| (id(key), start.0)).collect(),
+            late: self.late,
+            dropped: self.dropped,
+            failures: self.failures.iter().cloned().collect(),
+            excepted: self.excepted.clone(),
+        }
+    }
+
+    /// Takes a saved state up again. What belongs to rules that are no longer there is left behind.
+    pub fn restore(plan: &Plan, saved: Saved) -> Result<Self, NewerState> {
+        if saved.version > VERSION {
+            return Err(NewerState { found: saved.version });
+        }
+        let key = |(id, key): Id| plan.position(&id).map(|index| (index, key));
+        let groups = saved.groups.into_iter().filter_map(|(id, start, group)| Some(((key(id)?, Micros(start)), group)));
+        let mut progress = Self::default();
+        progress.groups = groups.collect();
+        progress.lanes = saved.lanes.into_iter().filter_map(|(id, lane)| Some((key(id)?, lane))).collect();
+        progress.open = saved.open.into_iter().filter_map(|(id, start)| Some((key(id)?, Micros(start)))).collect();
+        progress.settled = saved.settled.map(Micros);
+        (progress.late, progress.dropped) = (saved.late, saved.dropped);
+        progress.failures.extend(saved.failures);
+        progress.excepted = saved.excepted;
+        Ok(progress)
+    }
+}
+
+impl Saved {
+    /// The same state in as many parts, each group in one of them whatever else there is: by hash of rule and key.
+    #[must_use]
+    pub fn split(self, parts: usize) -> Vec<Self> {
+        let parts = parts.max(1);
+        let (version, settled) = (self.version, self.settled);
+        let empty = || Self { version, settled, ..Self::default() };
+        let mut split: Vec<Self> = (0..parts).map(|_| empty()).collect();
+        let mut shard = |id: &Id, put: &mut dyn FnMut(&mut Self)| {
+            if let Some(part) = split.get_mut(shard_of(id, parts)) {
+                put(part);
+            }
+        };
+        for (id, start, group) in self.groups {
+            let mut group = Some((id.clone(), start, group));
+            shard(&id, &mut |part| part.groups.extend(group.take()));
+        }
+        for (id, lane) in self.lanes {
+            let mut lane = Some((id.clone(), lane));
+            shard(&id, &mut |part| part.lanes.extend(lane.take()));
+        }
+        for (id, start) in self.open {
+            shard(&id, &mut |part| part.open.push((id.clone(), start)));
+        }
+        if let Some(first) = split.first_mut() {
+            (first.late, first.dropped) = (self.late, self.dropped);
+            (first.failures, first.excepted) = (self.failures, self.excepted);
+        }
+        split
+    }
+}
+
+/// Which of so many shards a group belongs to.
+fn shard_of(id: &Id, shards: usize) -> usize {
+    let mut hash = DefaultHasher::new();
+    id.hash(&mut hash);
+    usize::try_from(hash.finish() % shards as u64).unwrap_or_default()
+}

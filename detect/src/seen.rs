@@ -1,0 +1,126 @@
+//! What a finding shows of one event, copied out of its batch. It has no time of its own, so that events which look the
+//! same share one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use keytrail_model::{EventBatch, Example, Micros, Target};
+use serde::{Deserialize, Serialize};
+
+use crate::group::Moment;
+use crate::rule::Rule;
+
+/// How many different ones are told apart before the pool starts anew.
+const POOL_MAX: usize = 16_384;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    pub(crate) source: String,
+    pub(crate) action: String,
+    pub(crate) outcome: String,
+    pub(crate) actor: Option<String>,
+    pub(crate) ip: Option<String>,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) tool: Option<String>,
+    pub(crate) resources: Vec<String>,
+    pub(crate) prompt_ref: Option<String>,
+    pub(crate) guardrails: Vec<String>,
+    /// What a containment would act on.
+    pub(crate) acted_on: Option<String>,
+    /// The rule's evidence columns.
+    pub(crate) selected: BTreeMap<String, String>,
+    pub(crate) summary: String,
+    pub(crate) target: Target,
+}
+
+impl Seen {
+    pub(crate) fn new(rule: &Rule, events: &EventBatch, row: usize, selected: BTreeMap<String, String>) -> Self {
+        let text = |name: &str| events.text(name, row).map(str::to_owned);
+        Self {
+            source: events.source.to_string(),
+            action: text("action").unwrap_or_default(),
+            outcome: text("outcome").unwrap_or_else(|| "unknown".to_owned()),
+            actor: text("actor"),
+            ip: text("ip"),
+            user_agent: text("user_agent"),
+            tool: text("tool"),
+            resources: events.texts("resources", row),
+            prompt_ref: text("prompt_ref"),
+            guardrails: events.texts("guardrails", row),
+            acted_on: Self::acted_on(events, row).map(str::to_owned),
+            selected,
+            summary: rule.summary.fill(events, row),
+            target: target(events, row),
+        }
+    }
+
+    /// A session's keys change while it lasts, and it is the session that is contained; of other credentials it is the
+    /// key.
+    pub(crate) fn acted_on(events: &EventBatch, row: usize) -> Option<&str> {
+        let credential = events.text("credential", row);
+        match events.text("credential_lifetime", row) {
+            Some("ephemeral") => events.text("session", row).or(credential),
+            _ => credential,
+        }
+    }
+
+    pub(crate) fn example(&self, (time, event_id, position): &Moment) -> Example {
+        Example {
+            time: *time,
+            event_id: event_id.clone(),
+            action: self.action.clone(),
+            outcome: self.outcome.clone(),
+            actor: self.actor.clone(),
+            ip: self.ip.clone(),
+            user_agent: self.user_agent.clone(),
+            tool: self.tool.clone(),
+            resources: self.resources.clone(),
+            prompt_ref: self.prompt_ref.clone(),
+            position: position.to_string(),
+            selected: self.selected.clone(),
+        }
+    }
+}
+
+fn target(events: &EventBatch, row: usize) -> Target {
+    let text = |name: &str| events.text(name, row).filter(|text| !text.is_empty()).map(str::to_owned);
+    Target {
+        credential: text("credential"),
+        kind: text("credential_kind"),
+        lifetime: text("credential_lifetime"),
+        quality: text("credential_quality"),
+        parent: text("credential_parent"),
+        provider: text("provider"),
+        account: text("account"),
+        actor: text("actor"),
+        actor_kind: text("actor_kind"),
+        actor_name: text("actor_name"),
+        session: text("session"),
+        on_behalf_of: text("on_behalf_of"),
+        agent: text("agent"),
+        resources: events.texts("resources", row),
+        time: Micros(0),
+    }
+}
+
+/// Gives equal ones out as one, so that a window over many like events stays small.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pool {
+    known: HashMap<u64, Arc<Seen>>,
+}
+
+impl Pool {
+    pub(crate) fn share(&mut self, seen: Seen) -> Arc<Seen> {
+        let mut hash = DefaultHasher::new();
+        (&seen.summary, &seen.action, &seen.outcome, &seen.ip, &seen.resources, &seen.acted_on).hash(&mut hash);
+        if self.known.len() >= POOL_MAX {
+            self.known.clear();
+        }
+        let known = self.known.entry(hash.finish()).or_insert_with(|| Arc::new(seen.clone()));
+        if **known != seen {
+            *known = Arc::new(seen);
+        }
+        Arc::clone(known)
+    }
+}

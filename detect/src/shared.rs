@@ -1,0 +1,44 @@
+//! How state is written down where serde has no form of its own: shared values, maps with keys that are no texts, sets in
+//! one order, so that the same state gives the same bytes.
+
+/// A set, sorted.
+pub(crate) mod sorted {
+    use std::collections::HashSet;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(set: &HashSet<u64>, to: S) -> Result<S::Ok, S::Error> {
+        let mut values: Vec<u64> = set.iter().copied().collect();
+        values.sort_unstable();
+        values.serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<HashSet<u64>, D::Error> {
+        Ok(Vec::deserialize(from)?.into_iter().collect())
+    }
+}
+
+/// A map of shared values as pairs.
+pub(crate) mod pairs {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, Arc<V>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map.iter().map(|(key, value)| (key, value.as_ref())))
+    }
+
+    pub(crate) fn deserialize<'de, K, V, D>(from: D) -> Result<BTreeMap<K, Arc<V>>, D::Error>
+    where
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        let pairs: Vec<(K, V)> = Vec::deserialize(from)?;
+        Ok(pairs.into_iter().map(|(key, value)| (key, Arc::new(value))).collect())
+    }
+}
