@@ -3,8 +3,8 @@
 What a call looks like (request, response, resources, TLS and so on) comes from the records of
 sample-events/aws.cloudtrail; a call that is not among them takes the shape of one of the same service. Who makes it,
 from where, with which program, and which call it is, is drawn anew for each event, Zipf-like: a few principals,
-addresses and calls make most of the events, as in a real trail. Five in six events are reads or AssumeRole, two in a
-hundred are refused, and a few in a thousand are the rare calls that public rules look for.
+addresses and calls make most of the events, as in a real trail. Seven in eight events are reads or AssumeRole, two in
+a hundred are refused, and a few in a thousand are the rare calls that public rules look for.
 
 Principals: mostly IAM users with keys or MFA sessions, federated users and AWS services. Role sessions are few unless
 `roles` says otherwise: in a real trail they are most of the events, but SigmaHQ's rule "AWS STS AssumeRole Misuse"
@@ -32,7 +32,7 @@ REGIONS = ["eu-west-1", "us-east-1", "eu-central-1", "us-west-2", "ap-southeast-
 ADDRESSES = [f"{net}.{host}" for host in range(1, 255) for net in ("192.0.2", "198.51.100", "203.0.113")]
 FIRST = "lena maya ben noor ivan tess omar rosa kofi anna jun pia raul mina otto lucy amir dora hugo yara".split()
 LAST = "braun ito okafor haddad petrov lind aziz moreno mensah weber sato costa diaz park klein".split()
-WORK = "orders stock billing ledger search carts reports mail backup metrics images audit deploy ledger-sync etl".split()
+WORK = "orders stock billing ledger search carts reports mail backup metrics images audit deploy sync etl".split()
 
 # Service, then its calls; the first are the most frequent. Together with the rank of the service they make the weights.
 CALLS = """
@@ -88,8 +88,8 @@ kms ImportKeyMaterial ScheduleKeyDeletion
 secretsmanager PutResourcePolicy DeleteSecret
 signin ConsoleLogin
 """
-READS = ("Get", "List", "Describe", "Head", "Lookup", "BatchGet", "Filter", "Select", "AssumeRole", "Decrypt", "Encrypt",
-         "Converse", "Invoke", "GenerateDataKey", "Execute", "BatchExecute")
+READS = ("Get", "List", "Describe", "Head", "Lookup", "BatchGet", "Filter", "Select", "AssumeRole", "Decrypt",
+         "Encrypt", "Converse", "Invoke", "GenerateDataKey", "Execute", "BatchExecute")
 MARK = re.compile(r"\x01(\w+)\x01")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 KEY = re.compile(r"A(?:KIA|SIA)[A-Z0-9]{9}EXAMPLE")
@@ -303,10 +303,11 @@ def root(number, account, bits):
 
 def agent(chance):
     """One of the programs that call AWS, in one of the versions that are about."""
-    boto, cli, terraform = chance.randrange(60, 64), chance.randrange(25, 32), chance.randrange(0, 20)
+    major, cli, terraform = chance.randrange(40, 44), chance.randrange(25, 32), chance.randrange(0, 20)
     minor, place = chance.randrange(100), chance.choice(["AWS_Lambda_python3.12", "AWS_ECS_FARGATE", "AWS_EC2"])
-    sdk = f"Boto3/1.{boto - 20}.{minor} md/Botocore#1.{boto - 20}.{minor} ua/2.1 os/linux#6.8.0 md/arch#x86_64 " \
-          f"lang/python#3.12.11 md/pyimpl#CPython exec-env/{place} cfg/retry-mode#standard Botocore/1.{boto - 20}.{minor}"
+    boto = f"1.{major}.{minor}"
+    sdk = f"Boto3/{boto} md/Botocore#{boto} ua/2.1 os/linux#6.8.0 md/arch#x86_64 lang/python#3.12.11 " \
+          f"md/pyimpl#CPython exec-env/{place} cfg/retry-mode#standard Botocore/{boto}"
     return chance.choice([
         sdk, sdk, sdk,
         f"aws-cli/2.{cli}.{minor % 30} md/awscrt#0.27.6 ua/2.1 os/linux#6.8.0 md/arch#x86_64 lang/python#3.13.7",

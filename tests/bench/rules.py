@@ -86,7 +86,8 @@ def positive(detection):
     """The field maps of selections that are no filters."""
     for name, selection in detection.items():
         if name != "condition" and not name.startswith("filter"):
-            yield from [selection] if isinstance(selection, dict) else [part for part in selection if isinstance(part, dict)]
+            parts = selection if isinstance(selection, list) else [selection]
+            yield from (part for part in parts if isinstance(part, dict))
 
 
 def one_more(place, k):
