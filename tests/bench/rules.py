@@ -19,7 +19,6 @@ Copies of rules that name no call are all of the first kind. No two detections a
 import copy
 import json
 import pathlib
-import shutil
 import uuid
 
 import corpus
@@ -37,15 +36,24 @@ def folders(place, reference, yaml):
     rules = {stem: yaml.safe_load(text) for stem, text in texts.items()} or own()
     texts = texts or {stem: text_of(rule) for stem, rule in rules.items()}
     one = next((stem for stem, text in texts.items() if FIRST in text), next(iter(texts)))
-    shutil.rmtree(place, ignore_errors=True)
     sets = {1: {one: rules[one]}} | {count: varied(rules, count // 57) for count in COUNTS[1:]}
     for count, chosen in sets.items():
         distinct(count, chosen)
-        (place / str(count)).mkdir(parents=True)
-        for stem, rule in chosen.items():
-            (place / str(count) / f"{stem}.yml").write_text(texts.get(stem) or text_of(rule))
+        fill(place / str(count), {f"{stem}.yml": texts.get(stem) or text_of(rule) for stem, rule in chosen.items()})
     said = f"{len(files)} of SigmaHQ as they are" if files else "57 of the bench's own (no SigmaHQ rules at hand)"
     return {count: place / str(count) for count in sets}, {key: list(of.values()) for key, of in sets.items()}, said
+
+
+def fill(folder, texts):
+    """Touches only files that differ: there are thousands, and most runs change none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.name not in texts:
+            path.unlink()
+    for name, text in texts.items():
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
 
 
 def own():
