@@ -1,6 +1,7 @@
 """What the bench measures and what it needs for it: programs, corpus files, rules and packages, all in the cache."""
 import dataclasses
 import hashlib
+import importlib
 import os
 import pathlib
 import statistics
@@ -55,7 +56,7 @@ def yardsticks(folders):
     return bare + [Program("rsigma", count, 1, [bench, "rsigma", "{file}", path]) for count, path in folders.items()]
 
 
-def duckdb(sets, python, every):
+def duckdb(folders, sets, python, every):
     if not python:
         return []
     chosen = {count: of for count, of in sets.items() if every or count <= DUCKDB_RULES}
@@ -63,26 +64,56 @@ def duckdb(sets, python, every):
         say(f"skipped: DuckDB with {count:,} rules: minutes a turn; `--all` asks for it")
     out = []
     for count, of in chosen.items():
-        sql = WORK / f"query-{count}.sql"
+        sql = WORK / f"query-{folders[count].name}.sql"
         sql.write_text(query.text(of))
         out += [Program("DuckDB", count, threads, [python, HERE / "query.py", "{file}", sql, threads])
                 for threads in dict.fromkeys([1, CORES])]
     return out
 
 
+def rule_sets(python, said):
+    """Folders and rules by count, and where they come from; without rules that Keytrail refuses."""
+    yaml = importlib.import_module("yaml") if python else None
+    trial, _, _ = rules.folders(WORK / "rules", reference(), yaml, counts=rules.COUNTS[:2])
+    names = refused(trial[57], said)
+    if names:
+        say(f"keytrail refuses, so that no program is given: {', '.join(names)}")
+    folders, sets, source = rules.folders(WORK / "rules", reference(), yaml, names)
+    say(f"rules: {source}; 570 and 5,700: varied copies of them")
+    return folders, sets
+
+
+def refused(folder, said):
+    """The rules of the folder that Keytrail names, as files, in what it says besides findings."""
+    one = events_file(1, corpus.ROLES)
+    for program in keytrail({57: folder}, said)[:1]:
+        said = subprocess.run(program.over(one), capture_output=True, text=True, cwd=WORK).stderr
+        return [path.stem for path in sorted(folder.iterdir()) if path.name in said]
+    return []
+
+
 def keytrail(folders, said):
-    binary, profile = found(said)
+    binary, _ = found(said)
     if not binary:
-        say(f"skipped: keytrail: none under {TARGET}: run `cargo build --release` or `cargo build` first")
         return []
-    line = KEYTRAIL
-    if subprocess.run([binary, "rule", "backtest", "--help"], capture_output=True).returncode != 0:
-        line = KEYTRAIL_BEFORE
-    say(f"keytrail: {binary} ({profile}): keytrail {line}")
+    line = keytrail_line(binary)
     command = lambda path, threads: [binary, *(word.format(file="{file}", rules=path, threads=threads)
                                                for word in line.split())]
     return [Program("Keytrail", count, threads, command(path, threads))
             for count, path in folders.items() for threads in dict.fromkeys([1, CORES])]
+
+
+def keytrail_line(binary):
+    known = subprocess.run([binary, "rule", "backtest", "--help"], capture_output=True)
+    return KEYTRAIL if known.returncode == 0 else KEYTRAIL_BEFORE
+
+
+def say_what(said):
+    binary, profile = found(said)
+    if binary:
+        say(f"keytrail: {binary} ({profile}): keytrail {keytrail_line(binary)}")
+    else:
+        say(f"skipped: keytrail: none under {TARGET}: run `cargo build --release` or `cargo build` first")
 
 
 def found(said):

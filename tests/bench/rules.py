@@ -2,7 +2,9 @@
 
 57: SigmaHQ's CloudTrail rules, byte for byte, from the folder `sigma` of the reference data: the 57 files of
 rules/cloud/aws/cloudtrail. (There are 58 at SigmaHQ: the one under rules-placeholder needs values that only its user
-knows, and no engine loads it without.) Where that folder is not, the 57 of own_rules.py.
+knows, and no engine loads it without.) A rule that Keytrail refuses to load, because it names a field that CloudTrail
+does not have, is left out for every program, one of own_rules.py takes its place, and the run says so. Where there
+is no such folder, all 57 of own_rules.py.
 
 1: the one of them that names cloudtrail's StopLogging, or, should there be none, the first.
 
@@ -17,8 +19,10 @@ knows, and no engine loads it without.) Where that folder is not, the 57 of own_
 Copies of rules that name no call are all of the first kind. No two detections are the same; this is checked.
 """
 import copy
+import hashlib
 import json
 import pathlib
+import tempfile
 import uuid
 
 import corpus
@@ -29,31 +33,40 @@ COUNTS = [1, 57, 570, 5700]
 FIRST = "StopLogging"
 
 
-def folders(place, reference, yaml):
-    """Writes the sets under `place`; gives {count: folder}, the rules as dictionaries by count, and where from."""
+def folders(place, reference, yaml, refused=(), counts=COUNTS):
+    """Writes the sets under `place`; gives {count: folder}, the rules as dictionaries by count, and where from.
+
+    One of the bench's own takes the place of each SigmaHQ rule that is `refused`.
+    """
     files = sorted((reference / SIGMA).glob("*.yml")) if reference and yaml else []
-    texts = {path.stem: path.read_text() for path in files}
-    rules = {stem: yaml.safe_load(text) for stem, text in texts.items()} or own()
-    texts = texts or {stem: text_of(rule) for stem, rule in rules.items()}
+    texts = {path.stem: path.read_text() for path in files if path.stem not in refused}
+    rules = {stem: yaml.safe_load(text) for stem, text in texts.items()}
+    missing = 57 - len(rules)
+    rules |= dict(list(own().items())[57 - missing:])
+    texts |= {stem: text_of(rule) for stem, rule in rules.items() if stem not in texts}
     one = next((stem for stem, text in texts.items() if FIRST in text), next(iter(texts)))
-    sets = {1: {one: rules[one]}} | {count: varied(rules, count // 57) for count in COUNTS[1:]}
+    sets = {1: {one: rules[one]}} | {count: varied(rules, count // 57) for count in counts[1:]}
+    place.mkdir(parents=True, exist_ok=True)
+    where = {}
     for count, chosen in sets.items():
         distinct(count, chosen)
-        fill(place / str(count), {f"{stem}.yml": texts.get(stem) or text_of(rule) for stem, rule in chosen.items()})
-    said = f"{len(files)} of SigmaHQ as they are" if files else "57 of the bench's own (no SigmaHQ rules at hand)"
-    return {count: place / str(count) for count in sets}, {key: list(of.values()) for key, of in sets.items()}, said
+        files_of = {f"{stem}.yml": texts.get(stem) or text_of(rule) for stem, rule in chosen.items()}
+        where[count] = written(place, files_of)
+    said = f"{57 - missing} of SigmaHQ as they are" if files else "no SigmaHQ rules at hand"
+    said += f", {missing} of the bench's own" if missing else ""
+    return where, {count: list(chosen.values()) for count, chosen in sets.items()}, said
 
 
-def fill(folder, texts):
-    """Touches only files that differ: there are thousands, and most runs change none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if path.name not in texts:
-            path.unlink()
-    for name, text in texts.items():
-        path = folder / name
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)
+def written(place, texts):
+    """A folder of these files, named by what is in them: written once, and whole or not at all."""
+    mark = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:8]
+    folder = place / f"{len(texts)}-{mark}"
+    if not folder.exists():
+        part = pathlib.Path(tempfile.mkdtemp(dir=place, prefix="part-"))
+        for name, text in texts.items():
+            (part / name).write_text(text)
+        part.rename(folder)
+    return folder
 
 
 def own():
