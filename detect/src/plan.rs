@@ -79,6 +79,11 @@ impl Plan {
     }
 
     #[must_use]
+    pub fn has_windows(&self) -> bool {
+        self.rules.iter().any(|rule| rule.window.is_some())
+    }
+
+    #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }

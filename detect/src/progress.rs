@@ -194,6 +194,12 @@ impl Progress {
         group.add_more(extra, found.last);
     }
 
+    /// Nothing yet, from the settled point of this one on: for a worker that will be merged.
+    #[must_use]
+    pub fn fresh(&self) -> Self {
+        Self { settled: self.settled, ..Self::default() }
+    }
+
     /// Takes over what another worker of the same plan counted, up to the same settled point. The order of merging does
     /// not matter.
     pub fn merge(&mut self, plan: &Plan, other: Self) {
