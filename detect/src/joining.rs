@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringViewArray, UInt32Array, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringViewArray, UInt32Array, new_null_array,
+};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -241,7 +243,8 @@ impl<'a> Search<'a> {
     }
 
     fn judge(&mut self) -> Result<(), SqlError> {
-        let (at, joined) = (std::mem::take(&mut self.at), self.joined.iter_mut().map(std::mem::take).collect::<Vec<_>>());
+        let (at, joined) =
+            (std::mem::take(&mut self.at), self.joined.iter_mut().map(std::mem::take).collect::<Vec<_>>());
         let holds = self.holds(&at, &joined)?;
         for (number, event) in at.iter().enumerate().filter(|(number, _)| holds.get(*number) == Some(&true)) {
             if let Some(place @ None) = self.found.get_mut(*event as usize) {
@@ -256,7 +259,8 @@ impl<'a> Search<'a> {
         let indices = UInt32Array::from(at.to_vec());
         let events = self.narrow.columns().iter().map(|column| take(column, &indices, None));
         let columns = events.chain(self.joining.columns(joined, self.reference)).collect::<Result<_, _>>();
-        let flags = evaluate_flags(whole, &assemble(Arc::clone(&self.joining.schema), columns.map_err(plan)?, at.len())?)?;
+        let flags =
+            evaluate_flags(whole, &assemble(Arc::clone(&self.joining.schema), columns.map_err(plan)?, at.len())?)?;
         Ok(flags.iter().map(|flag| flag == Some(true)).collect())
     }
 

@@ -119,7 +119,8 @@ mod tests {
     fn of_a_credential_the_latest_row_counts_and_none_before_it_is_known() {
         let table = find("credentials").expect("a table");
         let by = |who: &str, since| row(table, &[("credential", "c"), ("created_by", who)], since);
-        let rows = vec![by("late", Some(20)), by("early", Some(10)), by("first of two", Some(30)), by("last", Some(30))];
+        let rows =
+            vec![by("late", Some(20)), by("early", Some(10)), by("first of two", Some(30)), by("last", Some(30))];
         let reference = Reference::new([(table, rows)]).expect("a reference");
         let at = |time| reference.rows(table, &[(0, "c")], Micros(time));
         assert_eq!([at(9), at(10), at(19), at(20), at(30)], [vec![], vec![1], vec![1], vec![0], vec![3]]);

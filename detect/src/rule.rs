@@ -219,11 +219,12 @@ impl Rule {
         }
     }
 
-    /// Whether the rule has to wait for the watermark: other events decide, over a window or through a column that
-    /// lineage fills from them.
+    /// Whether the rule has to wait for the watermark: other events decide, over a window, through a join, or through a
+    /// column that lineage fills from them.
     #[must_use]
     pub fn settled(&self) -> bool {
-        self.window.is_some() || self.joins().next().is_some() || self.names().any(|name| matches!(name, Name::Event(name) if LATER.contains(name)))
+        let later = |name: &Name| matches!(name, Name::Event(name) if LATER.contains(name));
+        self.window.is_some() || self.joins().next().is_some() || self.names().any(later)
     }
 
     /// The reference tables that it joins.

@@ -1,7 +1,8 @@
 //! What the logs show, learnt from events: who issued which credential, who made which principal, what a tool led to.
 //!
 //! The same events give the same facts in any order. Memory grows with issued credentials and created principals, which
-//! are few, up to a bound with credentials used (`uses`); tool calls and prompts are dropped by `forget_before` once the watermark has passed them.
+//! are few, and up to a bound with uses of credentials (`uses`); tool calls and prompts are dropped by `forget_before` once
+//! the watermark has passed them.
 
 mod observe;
 mod uses;

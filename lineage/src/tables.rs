@@ -171,7 +171,11 @@ impl Owned<'_> {
         moments.extend(actors.filter_map(|actor| self.facts.creation(actor, None, None)).map(|made| made.at));
         let last = ownership_known(self.inventory, self.facts, &Subject { time: END, ..*subject }, END);
         moments.extend(last.evidence.iter().filter_map(|evidence| evidence.observed_at));
-        let leases = self.inventory.leases.iter().filter(|lease| credential.is_some() && lease.credential.as_deref() == credential);
+        let leases = self
+            .inventory
+            .leases
+            .iter()
+            .filter(|lease| credential.is_some() && lease.credential.as_deref() == credential);
         moments.extend(leases.map(|lease| lease.from));
         moments
     }
@@ -205,7 +209,8 @@ fn declared<'a>(inventory: &'a Inventory, edges: &mut BTreeSet<Edge<'a>>) {
         edges.extend(used.map(|used| (me, "uses", used, "declared", BEGINNING)));
         edges.extend(agent.owner.iter().map(|owner| (("owner", owner.as_str()), "owns", me, "declared", BEGINNING)));
     }
-    let credentials = inventory.credentials.values().filter_map(|one| Some((("credential", one.id.as_str()), one.owner.as_ref()?)));
+    let credentials =
+        inventory.credentials.values().filter_map(|one| Some((("credential", one.id.as_str()), one.owner.as_ref()?)));
     let principals = principals(inventory).filter_map(|(id, owner)| Some((("principal", id), owner?)));
     let owned = credentials.chain(principals);
     edges.extend(owned.map(|(what, owner)| (("owner", owner.as_str()), "owns", what, "declared", BEGINNING)));

@@ -1,5 +1,5 @@
-//! The reference tables that a rule may join as of an event's time: one list of columns, from which their Arrow schemas,
-//! the docs and the messages about unknown names come. What stands in them comes from lineage, or from a rule's test.
+//! The reference tables that a rule may join as of an event's time: one list of columns, from which Arrow schemas, docs
+//! and messages about unknown names come. What stands in them comes from lineage, or from a rule's test.
 
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ pub const TABLES: &[Table] = &[
             column("owner", Text, "owner id"),
             column("name", Text, "the owner's name"),
             column("email", Text, "where tickets go"),
-            column("basis", Text, "the best evidence: lease, inventory, tag, principal, agent, creator, principal_creator"),
+            column("basis", Text, "the best evidence: lease, inventory, tag, principal, creator, principal_creator"),
             column("confidence", Number, "0 to 1"),
             KNOWN,
         ],

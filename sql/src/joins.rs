@@ -53,8 +53,8 @@ impl Reads {
             return Err(SqlError::Table { name, hint });
         };
         let alias = alias.unwrap_or(name);
-        let taken = self.events.as_deref().unwrap_or("events") == alias
-            || self.joins.iter().any(|known| known.alias == alias);
+        let taken =
+            self.events.as_deref().unwrap_or("events") == alias || self.joins.iter().any(|known| known.alias == alias);
         if taken {
             return refused(&format!("the name `{alias}` twice"), "give each table a name of its own: `JOIN edges g`");
         }

@@ -86,7 +86,8 @@ fn a_fact_learnt_later_is_not_seen_and_at_equal_time_it_is() {
 
 #[test]
 fn a_left_join_keeps_events_without_a_row() {
-    let text = "SELECT * FROM events e LEFT JOIN credentials c ON c.credential = e.credential WHERE c.created_by IS NULL";
+    let text =
+        "SELECT * FROM events e LEFT JOIN credentials c ON c.credential = e.credential WHERE c.created_by IS NULL";
     let batch = events(&[(9, "k", "ben", "allowed"), (10, "k", "ben", "allowed"), (9, "other", "ben", "allowed")]);
     let rows: &[&[(&str, &str)]] = &[ISSUED];
     assert_eq!(matching(&mut detector(text, &[("credentials", rows)]), &batch), [0, 2]);
@@ -108,8 +109,10 @@ fn any_edge_will_do_and_a_join_without_where_asks_for_one() {
 
 #[test]
 fn combinations_are_judged_in_chunks() {
-    let cells: Vec<[(&str, String); 2]> = (0..90).map(|n| [("from_id", "ben".to_owned()), ("to_id", n.to_string())]).collect();
-    let cells: Vec<Vec<(&str, &str)>> = cells.iter().map(|row| row.iter().map(|(n, t)| (*n, t.as_str())).collect()).collect();
+    let cells: Vec<[(&str, String); 2]> =
+        (0..90).map(|n| [("from_id", "ben".to_owned()), ("to_id", n.to_string())]).collect();
+    let cells: Vec<Vec<(&str, &str)>> =
+        cells.iter().map(|row| row.iter().map(|(n, t)| (*n, t.as_str())).collect()).collect();
     let rows: Vec<&[(&str, &str)]> = cells.iter().map(Vec::as_slice).collect();
     let text = "SELECT a.to_id, b.to_id FROM events e JOIN edges a ON a.from_id = e.actor \
                 JOIN edges b ON b.from_id = e.actor WHERE a.to_id = '88' AND b.to_id = '7'";
@@ -131,12 +134,15 @@ proptest! {
         }).collect();
         let rows: Vec<&[(&str, &str)]> = cells.iter().map(Vec::as_slice).collect();
         let outcome = |allowed: bool| if allowed { "allowed" } else { "denied" };
-        let told: Vec<_> = seen.iter().map(|(time, key, actor, allowed)| (*time, keys[*key], people[*actor], outcome(*allowed))).collect();
+        let told = seen.iter().map(|&(time, key, actor, allowed)| (time, keys[key], people[actor], outcome(allowed)));
+        let told: Vec<_> = told.collect();
         let latest = |key: usize, time: i64| {
             let rows = known.iter().enumerate().filter(|(_, (about, _, since))| *about == key && *since <= time);
             rows.max_by_key(|(at, (_, _, since))| (*since, *at)).map(|(_, (_, by, _))| *by)
         };
-        let holds = |(time, key, actor, allowed): &(i64, usize, usize, bool)| *allowed && latest(*key, *time).is_some_and(|by| by != *actor);
+        let holds = |&(time, key, actor, allowed): &(i64, usize, usize, bool)| {
+            allowed && latest(key, time).is_some_and(|by| by != actor)
+        };
         let expected: Vec<u32> = (0u32..).zip(&seen).filter(|(_, event)| holds(event)).map(|(row, _)| row).collect();
         prop_assert_eq!(matching(&mut detector(INNER, &[("credentials", &rows)]), &events(&told)), expected);
     }

@@ -1,5 +1,5 @@
-//! When credentials were first used, and by whom, within a bound: of more than `KEPT` uses the earliest are kept, so that
-//! what is kept depends neither on the order of events nor on who saw them.
+//! When credentials were first used, and by whom, within a bound: of more than `KEPT` uses the earliest are kept, so
+//! that what is kept depends neither on the order of events nor on who saw them.
 
 use std::collections::HashMap;
 

@@ -16,7 +16,7 @@ fn enricher() -> Enricher {
     let (id, email) = ("sec".to_owned(), "sec@example.com".to_owned());
     let fallback = Owner { name: id.clone(), id, email, kind: OwnerKind::Team };
     let inventory = Inventory::load_fragment(&[("i.yaml".to_owned(), INVENTORY.to_owned())], fallback);
-    let mut enricher = Enricher::new(inventory.expect("an inventory"), Guardrails::default());
+    let mut enricher = Enricher::new(inventory.expect("an inventory"), Guardrails::load(&[]).expect("no guardrails"));
     enricher.learn_uses();
     enricher
 }
@@ -83,7 +83,7 @@ fn edges_are_declared_or_observed() {
 
 #[test]
 fn uses_are_learnt_only_where_somebody_asks() {
-    let mut silent = Enricher::new(enricher().inventory().clone(), Guardrails::default());
+    let mut silent = Enricher::new(enricher().inventory().clone(), Guardrails::load(&[]).expect("no guardrails"));
     silent.observe(&batch("aws.cloudtrail", &[used(30, "AKIANEWEXAMPLE")]));
     assert!(told(&silent, "credentials", ("credential", "AKIANEWEXAMPLE"), &["since"]).is_empty());
 }
