@@ -8,11 +8,12 @@ use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, when};
 use datafusion::physical_plan::PhysicalExpr;
 use keytrail_model::{FileError, RawPath, schema};
-use keytrail_sql::{Expression, Name, Planner, SqlError};
+use keytrail_sql::{Expression, Name, Planner, Select, SqlError};
 
 use crate::dialect::Dialect;
 use crate::excepted::{self, Excepted};
 use crate::filter::Filter;
+use crate::joining::Joining;
 use crate::rule::{Body, Rule, Sources};
 use crate::sigma::{self, Fault, Resolver, SigmaBody};
 use crate::window::{Step, Takes};
@@ -84,6 +85,14 @@ impl<'a> Part<'a> {
         of_sql.iter().chain(&self.rule.select)
     }
 
+    /// Its SELECT, where that joins reference tables.
+    fn joined(&self) -> Option<&'a Select> {
+        match &self.rule.body {
+            Body::Sql(select) => Some(select).filter(|select| !select.joins.is_empty()),
+            Body::Sigma(_) | Body::Steps => None,
+        }
+    }
+
     /// What the window looks at.
     fn values(&self) -> impl Iterator<Item = (&'a Expression, bool)> {
         let of = self.rule.window.iter().flat_map(|window| &window.of);
@@ -147,7 +156,11 @@ pub(crate) struct Compiled {
 
 /// The names that a part reads.
 pub(crate) fn wanted(part: &Part<'_>, source: &SourceFields<'_>) -> Result<Wanted, FileError> {
-    let (predicate, filter_names) = predicate(part, source)?;
+    let (predicate, mut filter_names) = predicate(part, source)?;
+    if let Some(select) = part.joined() {
+        filter_names.extend(select.on().flat_map(|value| value.names.iter().cloned()));
+        filter_names.insert(Name::Event("time"));
+    }
     let shown = part.selected().map(|(_, expression)| expression).chain(part.values().map(|(of, _)| of));
     let mut shown_names: BTreeSet<Name> = shown.flat_map(|expression| expression.names.iter().cloned()).collect();
     shown_names.extend(excepted::names(part.rule, source)?);
@@ -227,10 +240,15 @@ impl Wanted {
 
     pub(crate) fn compile(&self, part: &Part<'_>, batch: &SchemaRef, planner: &Planner) -> Result<Compiled, FileError> {
         let fail = |error: SqlError| part.error(error.to_string());
-        let filter = self.filter(batch, planner).map_err(fail)?;
+        let filter = match part.joined() {
+            Some(select) => joined(select, part, batch, planner),
+            None => self.filter(batch, planner),
+        };
+        let filter = filter.map_err(fail)?;
+        let wide = filter.joining.as_ref().map_or(batch, Joining::wide);
         let mut select = Vec::new();
         for (name, expression) in part.selected() {
-            select.push((name.clone(), plan_shown(expression, batch, planner).map_err(fail)?));
+            select.push((name.clone(), plan_shown(expression, wide, planner).map_err(fail)?));
         }
         for (name, columns) in &self.shown {
             select.push((name.clone(), first_of(columns, batch, planner).map_err(fail)?));
@@ -259,6 +277,11 @@ impl Wanted {
         };
         Filter::new(&expr, batch, planner)
     }
+}
+
+fn joined(select: &Select, part: &Part<'_>, batch: &SchemaRef, planner: &Planner) -> Result<Filter, SqlError> {
+    let shown = part.selected().map(|(_, expression)| expression);
+    Filter::joined(Joining::new(select, shown, batch, planner)?, batch, planner)
 }
 
 fn first_of(columns: &[String], batch: &SchemaRef, planner: &Planner) -> Result<Arc<dyn PhysicalExpr>, SqlError> {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::physical_plan::PhysicalExpr;
+use keytrail_model::tables::{TABLES, Table};
 use keytrail_model::{EventBatch, FileError, RawPath, schema};
-use keytrail_sql::{Name, Planner, schema_of};
+use keytrail_sql::{Name, Planner, SqlError, schema_of};
 
 use crate::compile::{Columns, Compiled, Part, SourceFields, wanted};
 use crate::excepted::Excepted;
@@ -15,6 +16,7 @@ use crate::filter::Filter;
 use crate::index::{Index, Lookup};
 use crate::matches::Matches;
 use crate::nesting::Nesting;
+use crate::reference::Reference;
 use crate::rule::Rule;
 use crate::window::Window;
 
@@ -88,6 +90,11 @@ impl Plan {
         &self.rules
     }
 
+    /// The reference tables that rules join.
+    pub fn joined(&self) -> impl Iterator<Item = &'static Table> + '_ {
+        TABLES.iter().filter(|table| self.rules.iter().flat_map(Rule::joins).any(|join| join.table.name == table.name))
+    }
+
     /// A rule and its window, where it has one.
     pub(crate) fn window(&self, rule: usize) -> Option<(&Rule, &Window)> {
         let rule = self.rules.get(rule)?;
@@ -141,21 +148,33 @@ impl SourcePlan {
         self.feeds.get(filter as usize).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// The batch with the columns that a filter joined; `None` for a filter without joins.
+    pub(crate) fn widened(
+        &self,
+        filter: u32,
+        events: &EventBatch,
+        rows: &[u32],
+        reference: &Reference,
+    ) -> Result<Option<EventBatch>, SqlError> {
+        let joining = self.filters.get(filter as usize).and_then(|filter| filter.joining.as_ref());
+        joining.map(|joining| joining.widen(events, rows, reference)).transpose()
+    }
+
     /// The rows that each filter passes, by way of the index.
-    pub(crate) fn matches(&self, events: &EventBatch, lookup: &mut Lookup) -> Matches {
+    pub(crate) fn matches(&self, events: &EventBatch, lookup: &mut Lookup, reference: &Reference) -> Matches {
         let mut matches = Matches::default();
         self.index.propose(&events.batch, lookup, &mut |filter, rows| {
             let Some(found) = self.filters.get(filter as usize) else { return };
-            matches.push(filter, found.pass(&events.batch, rows));
+            matches.push(filter, found.pass(events, rows, reference));
         });
         matches.sorted()
     }
 
     /// The same without index or shortcut.
-    pub(crate) fn plainly(&self, events: &EventBatch) -> Matches {
+    pub(crate) fn plainly(&self, events: &EventBatch, reference: &Reference) -> Matches {
         let mut matches = Matches::default();
         for (filter, found) in (0u32..).zip(&self.filters) {
-            matches.push(filter, found.plainly(&events.batch));
+            matches.push(filter, found.plainly(events, reference));
         }
         matches.sorted()
     }
@@ -164,14 +183,14 @@ impl SourcePlan {
 fn raw(name: &Name) -> Option<RawPath> {
     match name {
         Name::Raw(path) => Some(path.clone()),
-        Name::Event(_) => None,
+        Name::Event(_) | Name::Joined { .. } => None,
     }
 }
 
 fn event(name: &Name) -> Option<String> {
     match name {
         Name::Event(column) => Some((*column).to_owned()),
-        Name::Raw(_) => None,
+        Name::Raw(_) | Name::Joined { .. } => None,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::compile::Columns;
 use crate::group::{self, Group};
 use crate::matches::Matches;
 use crate::plan::{Feed, Plan};
+use crate::reference::Reference;
 use crate::rule::Rule;
 use crate::seen::{Pool, Seen};
 use crate::template::shown;
@@ -49,17 +50,25 @@ pub struct Progress {
 
 impl Progress {
     /// Counts the matches of a batch; `events` holds the rows that `matches` speaks of, with all their columns.
-    pub fn take(&mut self, plan: &Plan, matches: &Matches, events: &EventBatch) {
+    pub fn take(&mut self, (plan, reference): (&Plan, &Reference), matches: &Matches, events: &EventBatch) {
         let Some(source) = plan.source(&events.source) else { return };
         for (filter, rows) in &matches.passed {
-            for feed in source.feeds_of(*filter) {
-                self.feed(plan, feed, rows, events);
+            match source.widened(*filter, events, rows, reference) {
+                Ok(wide) => {
+                    let events = wide.as_ref().unwrap_or(events);
+                    source.feeds_of(*filter).iter().for_each(|feed| self.feed(plan, feed, rows, events));
+                }
+                Err(error) => self.fail_all(plan, source.feeds_of(*filter), events, &error.to_string()),
             }
         }
         for (filter, reason) in &matches.failed {
-            for rule in source.feeds_of(*filter).iter().filter_map(|feed| plan.rules().get(feed.rule)) {
-                self.fail(rule, events, reason.clone());
-            }
+            self.fail_all(plan, source.feeds_of(*filter), events, reason);
+        }
+    }
+
+    fn fail_all(&mut self, plan: &Plan, feeds: &[Feed], events: &EventBatch, reason: &str) {
+        for rule in feeds.iter().filter_map(|feed| plan.rules().get(feed.rule)) {
+            self.fail(rule, events, reason.to_owned());
         }
     }
 

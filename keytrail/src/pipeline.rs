@@ -10,7 +10,7 @@ use std::thread::available_parallelism;
 
 use anyhow::{Result, anyhow};
 use indicatif::ProgressBar;
-use keytrail_detect::{Detector, Matches, Plan, Rule, RuleFailure};
+use keytrail_detect::{Detector, Matches, Plan, Reference, Rule, RuleFailure};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader, Unfinished, Unknown, expand};
 use keytrail_lineage::{ENRICHED, Enricher};
 use keytrail_model::{Action, EventBatch, FileError, Finding, Micros, Place, Reject};
@@ -176,7 +176,12 @@ impl Pipeline {
         bar: &ProgressBar,
         keep: Option<&mut Keep<'_>>,
     ) -> Result<Outcome> {
-        let learns = extent.conclude || extent.census || self.reads_enriched() || self.plan.has_windows();
+        let joins = self.plan.joined().next().is_some();
+        if joins {
+            self.enricher.learn_uses();
+        }
+        let windows = self.plan.has_windows();
+        let learns = extent.conclude || extent.census || joins || windows || self.reads_enriched();
         let size = inputs.iter().map(Input::size).sum::<u64>();
         bar.set_length(if learns { 2 * size } else { size });
         let mut clock = Clock::default();
@@ -228,9 +233,11 @@ impl Pipeline {
         let columns = (!whole).then(|| self.plan.columns().clone());
         let normaliser = self.normaliser(&Needed { columns, paths: self.plan.paths().clone() })?;
         let enriches = extent.conclude || whole;
+        let tables = self.plan.joined().map(|table| (table, self.enricher.rows(table)));
+        let reference = Arc::new(Reference::new(tables)?);
         let worker = || Worker {
             normaliser: normaliser.fork(),
-            detector: Detector::over(Arc::clone(&self.plan)),
+            detector: Detector::over(Arc::clone(&self.plan)).joining(Arc::clone(&reference)),
             enricher: enriches.then(|| self.enricher.clone()),
             whole,
             extent,

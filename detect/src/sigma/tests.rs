@@ -57,7 +57,7 @@ fn present(record: &Value, path: &RawPath) -> bool {
 fn column(record: &Value, name: &Name) -> ArrayRef {
     match name {
         Name::Event("raw") => Arc::new(StringViewArray::from_iter([Some(record.to_string())])),
-        Name::Event(_) => Arc::new(StringViewArray::from_iter([None::<String>])),
+        Name::Event(_) | Name::Joined { .. } => Arc::new(StringViewArray::from_iter([None::<String>])),
         Name::Raw(path) if path.want == Want::Present => Arc::new(BooleanArray::from(vec![present(record, path)])),
         Name::Raw(path) => {
             let mut lists = ListBuilder::new(StringViewBuilder::new());
