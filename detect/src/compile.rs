@@ -154,7 +154,11 @@ pub(crate) fn wanted(part: &Part<'_>, source: &SourceFields<'_>) -> Result<Wante
     let mut wanted =
         Wanted { predicate, filter_names, shown_names, keys: Vec::new(), fields: Vec::new(), shown: Vec::new() };
     let Some((of, show)) = part.fields() else {
-        wanted.keys = part.keys().iter().map(|column| vec![column.clone()]).collect();
+        for key in part.keys() {
+            let raw = RawPath::parse(key).filter(|_| schema::find(key).is_none()).map(Name::Raw);
+            wanted.keys.push(vec![raw.as_ref().map_or_else(|| key.clone(), Name::column)]);
+            wanted.shown_names.extend(raw);
+        }
         return Ok(wanted);
     };
     wanted.keys = columns(part, part.keys(), source, &mut wanted.shown_names)?;
