@@ -12,10 +12,13 @@ mod backtest; // what rules would have found, on any number of threads
 mod bad_input; // bad input gets file, position and remedy, and nothing else is lost
 mod canary; // planted secrets are in no output
 mod cli; // every command, format and exit code
+mod correlations; // windows as Sigma and as our own rules write them, by their findings
 mod demo; // what a stranger sees first
+mod differential; // optimised, plain and another engine's evaluation of public rules
 mod docs; // what the documentation tells people to type
 mod golden; // what each mapping makes of its records, column by column
 mod provider_models; // planned calls against the providers' published models
+mod public_rules; // which public rules load, and why the others do not
 mod reference; // the promised counts over public logs
 mod reference_page; // docs/REFERENCE.md against the tables in the code
 mod rule_schema; // the schemas for editors against the readers
