@@ -119,6 +119,21 @@ impl<'a> Part<'a> {
     }
 }
 
+/// What the log sources of Sigma rules do not have of the fields that those name, whatever the values are: rules that
+/// wait for values of a placeholder are looked at so.
+#[must_use]
+pub fn unknown_fields(rules: &[Rule], sources: &[SourceFields<'_>]) -> Vec<FileError> {
+    let mut errors = Vec::new();
+    for part in rules.iter().enumerate().flat_map(|(index, rule)| Part::all(index, rule)) {
+        let Body::Sigma(body) = &part.rule.body else { continue };
+        for source in sources.iter().filter(|source| part.reads(source.name)) {
+            let faults = sigma::unknown_fields(body, &source.resolver());
+            errors.extend(faults.into_iter().map(|fault| part.blame(fault)));
+        }
+    }
+    errors
+}
+
 /// What a part asks for, before any schema is known.
 pub(crate) struct Wanted {
     predicate: Predicate,

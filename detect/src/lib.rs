@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock. Never sees a record's bytes, only event columns and the raw paths that its rules name.
 
 mod compile;
+mod computed;
 mod detector;
 mod dialect;
 mod duration;
@@ -26,13 +27,14 @@ mod saved;
 mod seen;
 mod shared;
 mod sigma;
+mod targets;
 mod template;
 #[cfg(test)]
 mod tests;
 mod values;
 mod window;
 
-pub use compile::SourceFields;
+pub use compile::{SourceFields, unknown_fields};
 pub use detector::Detector;
 pub use dialect::{Dialect, Dialects};
 pub use exception::{Exception, attach_exceptions};
