@@ -151,9 +151,14 @@ pub(crate) fn wanted(part: &Part<'_>, source: &SourceFields<'_>) -> Result<Wante
     let shown = part.selected().map(|(_, expression)| expression).chain(part.values().map(|(of, _)| of));
     let mut shown_names: BTreeSet<Name> = shown.flat_map(|expression| expression.names.iter().cloned()).collect();
     shown_names.extend(excepted::names(part.rule, source)?);
-    let mut wanted = Wanted { predicate, filter_names, shown_names, keys: Vec::new(), fields: Vec::new(), shown: Vec::new() };
+    let mut wanted =
+        Wanted { predicate, filter_names, shown_names, keys: Vec::new(), fields: Vec::new(), shown: Vec::new() };
     let Some((of, show)) = part.fields() else {
-        wanted.keys = part.keys().iter().map(|column| vec![column.clone()]).collect();
+        for key in part.keys() {
+            let raw = RawPath::parse(key).filter(|_| schema::find(key).is_none()).map(Name::Raw);
+            wanted.keys.push(vec![raw.as_ref().map_or_else(|| key.clone(), Name::column)]);
+            wanted.shown_names.extend(raw);
+        }
         return Ok(wanted);
     };
     wanted.keys = columns(part, part.keys(), source, &mut wanted.shown_names)?;
@@ -220,12 +225,7 @@ impl Wanted {
         Ok(self)
     }
 
-    pub(crate) fn compile(
-        &self,
-        part: &Part<'_>,
-        batch: &SchemaRef,
-        planner: &Planner,
-    ) -> Result<Compiled, FileError> {
+    pub(crate) fn compile(&self, part: &Part<'_>, batch: &SchemaRef, planner: &Planner) -> Result<Compiled, FileError> {
         let fail = |error: SqlError| part.error(error.to_string());
         let filter = self.filter(batch, planner).map_err(fail)?;
         let mut select = Vec::new();

@@ -9,8 +9,9 @@ use crate::compile::SourceFields;
 use crate::index::Lookup;
 use crate::matches::Matches;
 use crate::plan::Plan;
-use crate::rule::Rule;
 use crate::progress::Progress;
+use crate::rule::Rule;
+use crate::saved::NewerState;
 
 pub struct Detector {
     plan: Arc<Plan>,
@@ -34,6 +35,15 @@ impl Detector {
     #[must_use]
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// Goes on under another plan, made whole before this is called: so a set of rules that does not plan leaves the old
+    /// one in force. What rules counted stays with those that are still there.
+    pub fn reload(&mut self, plan: Arc<Plan>) -> Result<(), NewerState> {
+        self.progress = Progress::restore(&plan, self.progress.save(&self.plan))?;
+        self.plan = plan;
+        self.lookups.clear();
+        Ok(())
     }
 
     /// Which rows pass which filters. Reads only `Plan::columns` and the raw paths of the batch.

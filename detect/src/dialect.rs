@@ -108,11 +108,8 @@ impl Called {
 
     /// Each attribute that the rule gives is this one's or open here, and at least one is this one's.
     fn means(&self, asked: &LogSource) -> bool {
-        let pairs = [
-            (&self.product, &asked.product),
-            (&self.service, &asked.service),
-            (&self.category, &asked.category),
-        ];
+        let pairs =
+            [(&self.product, &asked.product), (&self.service, &asked.service), (&self.category, &asked.category)];
         let fits = |(own, asked): &(&Option<String>, &Option<String>)| asked.is_none() || own.is_none() || own == asked;
         let same = |(own, asked): &(&Option<String>, &Option<String>)| asked.is_some() && own == asked;
         pairs.iter().all(fits) && pairs.iter().any(same)
@@ -196,7 +193,8 @@ mod tests {
                          fields:\n  eventName: [events.name, name]\n";
 
     fn dialects() -> Dialects {
-        let cluster = "source: kubernetes.audit\nlogsources:\n  - {product: kubernetes, service: audit, category: application}\n";
+        let cluster =
+            "source: kubernetes.audit\nlogsources:\n  - {product: kubernetes, service: audit, category: application}\n";
         let files = [("google.workspace.yaml", CLOUD), ("kubernetes.audit.yaml", cluster)];
         Dialects::load(&files.map(|(file, text)| (file.to_owned(), text.to_owned()))).expect("loads")
     }

@@ -87,12 +87,7 @@ impl Index {
     }
 
     /// Proposes rows to filters: each filter once, with its rows in order; `None` means every row.
-    pub(crate) fn propose(
-        &self,
-        batch: &RecordBatch,
-        lookup: &mut Lookup,
-        take: &mut dyn FnMut(u32, Option<&[u32]>),
-    ) {
+    pub(crate) fn propose(&self, batch: &RecordBatch, lookup: &mut Lookup, take: &mut dyn FnMut(u32, Option<&[u32]>)) {
         lookup.memos.resize_with(self.columns.len(), Memo::default);
         for (column, memo) in self.columns.iter().zip(&mut lookup.memos) {
             if let Some(array) = batch.column_by_name(&column.name) {

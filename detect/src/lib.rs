@@ -25,6 +25,8 @@ mod seen;
 mod shared;
 mod sigma;
 mod template;
+#[cfg(test)]
+mod tests;
 mod values;
 mod window;
 

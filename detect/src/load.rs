@@ -169,7 +169,8 @@ mod tests {
                     action: repeat\nid: c\nlevel: high\n";
         let loaded = loaded(&[("x.yml", text)], "{}");
         assert!(loaded.errors.is_empty(), "{}", said(&loaded.errors));
-        let found: Vec<_> = loaded.rules.iter().map(|rule| (rule.id.as_str(), rule.severity.name(), rule.line)).collect();
+        let found: Vec<_> =
+            loaded.rules.iter().map(|rule| (rule.id.as_str(), rule.severity.name(), rule.line)).collect();
         assert_eq!(found, [("a", "low", Some(7)), ("b", "low", Some(12)), ("c", "high", Some(1))]);
     }
 
@@ -192,7 +193,10 @@ mod tests {
         let none = loaded(&[("x.yml", &rule)], "{}");
         assert!(none.rules.is_empty() && none.errors.is_empty());
         let text = said(&none.skipped);
-        assert!(text.starts_with("x.yml:5: rule skipped: placeholder `%names%` has no values: write `names: "), "{text}");
+        assert!(
+            text.starts_with("x.yml:5: rule skipped: placeholder `%names%` has no values: write `names: "),
+            "{text}"
+        );
         assert_eq!(loaded(&[("x.yml", &rule)], "names: [a, b]").rules.len(), 1);
     }
 
@@ -200,7 +204,10 @@ mod tests {
                         detection:\n  s: {eventName: GetObject}\n  condition: s\nlevel: low\n";
 
     fn correlated(text: &str) -> Loaded {
-        loaded(&[("used.yml", USED), ("stop.yml", RULE), ("c.yml", &format!("title: C\nid: c\ncorrelation:\n{text}"))], "{}")
+        loaded(
+            &[("used.yml", USED), ("stop.yml", RULE), ("c.yml", &format!("title: C\nid: c\ncorrelation:\n{text}"))],
+            "{}",
+        )
     }
 
     #[test]
@@ -216,7 +223,9 @@ mod tests {
         };
         let of = |kind: &str, condition: &str| {
             let condition = if condition.is_empty() { String::new() } else { format!("  condition: {condition}\n") };
-            measure(&format!("  type: {kind}\n  rules: [used, Trail stopped]\n  group-by: [a]\n  timespan: 5m\n{condition}"))
+            measure(&format!(
+                "  type: {kind}\n  rules: [used, Trail stopped]\n  group-by: [a]\n  timespan: 5m\n{condition}"
+            ))
         };
         let (counted, steps, by) = of("event_count", "{gte: 3}");
         assert!(matches!(counted, Measure::Count(_)) && steps == 2, "{counted:?}");
@@ -263,7 +272,10 @@ mod tests {
         let crate::window::Takes::Sigma { show, .. } = &inner.steps[0].filter else { panic!("{inner:?}") };
         assert_eq!(show, &["account", "userName"]);
         assert!(matches!(&outer.steps[0].filter, crate::window::Takes::Matches(id) if id == "c"));
-        assert_eq!((&outer.steps[0].by, &outer.steps[1].by), (&vec!["account".to_owned()], &vec!["principal".to_owned()]));
+        assert_eq!(
+            (&outer.steps[0].by, &outer.steps[1].by),
+            (&vec!["account".to_owned()], &vec!["principal".to_owned()])
+        );
         assert_eq!(outer.severity, keytrail_model::Severity::High, "that of the gravest rule");
     }
 
@@ -276,7 +288,7 @@ mod tests {
             ("event_count", "value_count", "c.yml:8: value_count wants a `field`"),
             ("event_count", "evnt_count", "c.yml:"),
             ("{gte: 2}", "used", "c.yml:8: event_count wants a number"),
-            ("{gte: 2}", "{gte: 2}\n  aliases:\n    a: {other: x}", "c.yml:6: alias `a` names no field"),
+            ("{gte: 2}", "{gte: 2}\n  aliases:\n    a: {other: x}", "c.yml:10: alias `a` names no field"),
         ] {
             let error = said(&correlated(&text.replace(from, to)).errors);
             assert!(error.starts_with(wanted), "{error}\nwanted {wanted}");
@@ -301,6 +313,9 @@ mod tests {
         assert_eq!(filters(&filter.replace("[Trail stopped]", "any")).0, [1]);
         assert_eq!(filters(&filter.replace("product: aws", "product: gcp")).0, [0]);
         let (_, error) = filters(&filter.replace("[Trail stopped]", "[Trail stoped]"));
-        assert_eq!(error, "f.yml:4: filter names rule `Trail stoped`, which is not loaded, did you mean `Trail stopped`?");
+        assert_eq!(
+            error,
+            "f.yml:4: filter names rule `Trail stoped`, which is not loaded, did you mean `Trail stopped`?"
+        );
     }
 }

@@ -17,8 +17,11 @@ pub(crate) struct Nesting {
 
 impl Nesting {
     pub(crate) fn new(rules: &[Rule]) -> (Self, Vec<FileError>) {
-        let mut nesting =
-            Self { above: vec![Vec::new(); rules.len()], level: vec![0; rules.len()], delay: vec![Some(0); rules.len()] };
+        let mut nesting = Self {
+            above: vec![Vec::new(); rules.len()],
+            level: vec![0; rules.len()],
+            delay: vec![Some(0); rules.len()],
+        };
         let mut errors = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
             for (number, step) in (0u16..).zip(&rule.steps) {
@@ -55,7 +58,9 @@ impl Nesting {
             let delay = self.delay(below).zip(own).map(|(before, own)| before.saturating_add(own));
             let level = self.level(below) + 1;
             for (above, _) in self.above(below).to_vec() {
-                let (Some(known), Some(late)) = (self.level.get_mut(above), self.delay.get_mut(above)) else { continue };
+                let (Some(known), Some(late)) = (self.level.get_mut(above), self.delay.get_mut(above)) else {
+                    continue;
+                };
                 let later = late.zip(delay).map(|(late, delay)| late.max(delay));
                 moved |= *known < level || *late != later;
                 *known = level.max(*known);

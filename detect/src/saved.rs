@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use keytrail_model::Micros;
+use keytrail_model::{Micros, stable_id};
 use serde::{Deserialize, Serialize};
 
 use crate::group::Group;
 use crate::plan::Plan;
 use crate::progress::{Key, Progress, RuleFailure};
+use crate::rule::Rule;
 use crate::window::Lane;
 
 /// Raised when what is written changes; an older binary then refuses a newer state by name.
@@ -19,6 +20,8 @@ const VERSION: u32 = 1;
 pub struct Saved {
     version: u32,
     settled: Option<i64>,
+    /// What each rule with a window was when its lanes were filled.
+    windows: BTreeMap<String, String>,
     groups: Vec<(Id, i64, Group)>,
     lanes: Vec<(Id, Lane)>,
     open: Vec<(Id, i64)>,
@@ -45,6 +48,7 @@ impl Progress {
         Saved {
             version: VERSION,
             settled: self.settled.map(|settled| settled.0),
+            windows: plan.rules().iter().filter_map(|rule| Some((rule.id.clone(), fingerprint(rule)?))).collect(),
             groups: self.groups.iter().map(|((key, start), group)| (id(key), start.0, group.clone())).collect(),
             lanes: self.lanes.iter().map(|(key, lane)| (id(key), lane.clone())).collect(),
             open: self.open.iter().map(|(key, start)| (id(key), start.0)).collect(),
@@ -55,16 +59,22 @@ impl Progress {
         }
     }
 
-    /// Takes a saved state up again. What belongs to rules that are no longer there is left behind.
+    /// Takes a saved state up again. What belongs to rules that are no longer there is left behind, and so is what
+    /// windows hold that have become others.
     pub fn restore(plan: &Plan, saved: Saved) -> Result<Self, NewerState> {
         if saved.version > VERSION {
             return Err(NewerState { found: saved.version });
         }
         let key = |(id, key): Id| plan.position(&id).map(|index| (index, key));
+        let same = |id: &str| {
+            let rule = plan.position(id).and_then(|index| plan.rules().get(index));
+            rule.and_then(fingerprint).is_some_and(|now| saved.windows.get(id) == Some(&now))
+        };
         let groups = saved.groups.into_iter().filter_map(|(id, start, group)| Some(((key(id)?, Micros(start)), group)));
         let mut progress = Self::default();
         progress.groups = groups.collect();
-        progress.lanes = saved.lanes.into_iter().filter_map(|(id, lane)| Some((key(id)?, lane))).collect();
+        let lanes = saved.lanes.into_iter().filter(|(id, _)| same(&id.0));
+        progress.lanes = lanes.filter_map(|(id, lane)| Some((key(id)?, lane))).collect();
         progress.open = saved.open.into_iter().filter_map(|(id, start)| Some((key(id)?, Micros(start)))).collect();
         progress.settled = saved.settled.map(Micros);
         (progress.late, progress.dropped) = (saved.late, saved.dropped);
@@ -80,7 +90,8 @@ impl Saved {
     pub fn split(self, parts: usize) -> Vec<Self> {
         let parts = parts.max(1);
         let (version, settled) = (self.version, self.settled);
-        let empty = || Self { version, settled, ..Self::default() };
+        let windows = self.windows.clone();
+        let empty = || Self { version, settled, windows: windows.clone(), ..Self::default() };
         let mut split: Vec<Self> = (0..parts).map(|_| empty()).collect();
         let mut shard = |id: &Id, put: &mut dyn FnMut(&mut Self)| {
             if let Some(part) = split.get_mut(shard_of(id, parts)) {
@@ -104,6 +115,14 @@ impl Saved {
         }
         split
     }
+}
+
+/// What decides which events a rule's windows hold and what they look for; `None` without a window.
+fn fingerprint(rule: &Rule) -> Option<String> {
+    let window = rule.window.as_ref()?;
+    let of: Vec<&str> = window.of.iter().map(|column| column.expression.text.as_str()).collect();
+    let shape = format!("{} {:?} {:?} {:?} {of:?}", window.within, window.kind, window.measure, window.steps);
+    Some(stable_id("window", &[&rule.text, &rule.group_by.join(","), &shape]))
 }
 
 /// Which of so many shards a group belongs to.

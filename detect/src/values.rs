@@ -27,7 +27,11 @@ impl Values {
                 let mut texts = texts(array, row, *network);
                 texts.sort_unstable();
                 texts.dedup();
-                if texts.is_empty() { vec![None] } else { texts.into_iter().map(|text| Some(Value::Text(text))).collect() }
+                if texts.is_empty() {
+                    vec![None]
+                } else {
+                    texts.into_iter().map(|text| Some(Value::Text(text))).collect()
+                }
             }
             several => {
                 let joined = |(array, network): &(ArrayRef, bool)| {

@@ -44,8 +44,8 @@ struct Lists {
 
 impl Columns {
     #[must_use]
-    pub fn new(plan: &FieldPlan) -> Self {
-        let columns = plan.wants().iter().map(|want| Column::new(*want)).collect();
+    pub fn new(plan: &FieldPlan, capacity: usize) -> Self {
+        let columns = plan.wants().iter().map(|want| Column::new(*want, capacity)).collect();
         Self { columns, unescaped: Vec::new() }
     }
 
@@ -84,13 +84,15 @@ impl Columns {
 }
 
 impl Column {
-    fn new(want: Want) -> Self {
+    fn new(want: Want, capacity: usize) -> Self {
         match want {
-            Want::Text => Self::Text(Texts::new()),
+            Want::Text => Self::Text(Texts::new(capacity)),
             Want::List | Want::Any => {
-                Self::List(Lists { texts: Texts::new(), ends: vec![0], nulls: NullBufferBuilder::new(0) })
+                let mut ends = Vec::with_capacity(capacity + 1);
+                ends.push(0);
+                Self::List(Lists { texts: Texts::new(0), ends, nulls: NullBufferBuilder::new(capacity) })
             }
-            Want::Present => Self::Flag(BooleanBufferBuilder::new(0)),
+            Want::Present => Self::Flag(BooleanBufferBuilder::new(capacity)),
         }
     }
 
@@ -108,8 +110,8 @@ fn finish_flags(flags: &mut BooleanBufferBuilder) -> BooleanBuffer {
 }
 
 impl Texts {
-    fn new() -> Self {
-        Self { views: Vec::new(), nulls: NullBufferBuilder::new(0) }
+    fn new(capacity: usize) -> Self {
+        Self { views: Vec::with_capacity(capacity), nulls: NullBufferBuilder::new(capacity) }
     }
 
     #[inline]
@@ -162,7 +164,8 @@ mod tests {
         let chunk = Buffer::from_vec(records.concat().into_bytes());
         let paths: Vec<_> = paths.iter().map(|path| RawPath::parse(path).expect(path)).collect();
         let plan = FieldPlan::new(&paths);
-        let (mut row, mut columns, mut spans, mut start) = (Row::new(&plan), Columns::new(&plan), Vec::new(), 0);
+        let (mut row, mut columns, mut spans, mut start) =
+            (Row::new(&plan), Columns::new(&plan, records.len()), Vec::new(), 0);
         for record in records {
             let span = Span { start, end: start + record.len(), place: Place::default() };
             scan(&chunk, span.range(), &plan, &Limits::default(), &mut row).expect(record);

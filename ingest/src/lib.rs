@@ -7,6 +7,7 @@ mod columns;
 mod decode;
 mod files;
 mod frame;
+mod layout;
 mod limits;
 mod mapping;
 mod normalise;

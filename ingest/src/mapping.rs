@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keytrail_model::{FileError, RawPath, did_you_mean, read_yaml, schema, schema::Filled};
+use keytrail_model::{FileError, RawPath, did_you_mean, nearest_known, read_yaml, schema, schema::Filled};
 use keytrail_sql::{Expression, Name, Scope, parse_expression};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -126,7 +126,13 @@ impl Mapping {
     /// Every raw path that the mapping itself reads.
     #[must_use]
     pub fn paths(&self) -> BTreeSet<RawPath> {
-        let columns = self.columns.iter().flat_map(|(_, expression, _)| &expression.names);
+        self.paths_of(&|_| true)
+    }
+
+    /// The raw paths that it reads for some columns, and to recognise and redact.
+    pub(crate) fn paths_of(&self, wanted: &dyn Fn(&str) -> bool) -> BTreeSet<RawPath> {
+        let columns =
+            self.columns.iter().filter(|(name, ..)| wanted(name)).flat_map(|(_, expression, _)| &expression.names);
         let named = columns.filter_map(|name| match name {
             Name::Raw(path) => Some(path.clone()),
             Name::Event(_) => None,
@@ -144,7 +150,7 @@ impl Mapping {
             return Ok(());
         }
         let known: Vec<String> = self.fields.iter().map(ToString::to_string).chain(names()).collect();
-        Err(did_you_mean(&path.to_string(), known.iter().map(String::as_str)))
+        Err(nearest_known(&path.to_string(), known.iter().map(String::as_str)))
     }
 }
 

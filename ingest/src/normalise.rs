@@ -12,10 +12,10 @@ use keytrail_sql::{Planner, SqlError};
 use serde::de::IgnoredAny;
 
 use crate::frame::elements_under;
-use crate::source_plan::{Raw, SourcePlan};
+use crate::source_plan::SourcePlan;
 use crate::{
-    Chunk, Columns, Condition, Envelope, Fault, Limits, Mapping, Redactor, Row, Slot, Span, Unwrapped, check_text,
-    redact_range, scan,
+    Chunk, Columns, Condition, Envelope, Fault, FieldPlan, Limits, Mapping, Redactor, Row, Slot, Span, Unwrapped,
+    check_text, redact_range, scan,
 };
 
 /// What enabled rules and outputs need of the events.
@@ -49,11 +49,12 @@ pub struct Normalised {
     pub redacted: u64,
 }
 
-/// The raw columns behind a batch.
+/// The records behind a batch.
 #[derive(Debug)]
 pub struct Unfinished {
     source: usize,
-    raw: Raw,
+    buffer: Buffer,
+    spans: Vec<Span>,
 }
 
 /// Envelopes inside envelopes end here.
@@ -78,6 +79,8 @@ pub struct Normaliser {
 struct Work {
     origin: Arc<str>,
     bytes: Vec<u8>,
+    /// How many documents there are: as many events, most often.
+    documents: usize,
     found: Vec<Option<Found>>,
 }
 
@@ -87,17 +90,22 @@ struct Found {
     spans: Vec<Span>,
 }
 
+impl Found {
+    fn new(fields: &FieldPlan, capacity: usize) -> Self {
+        Self { columns: Columns::new(fields, capacity), spans: Vec::with_capacity(capacity) }
+    }
+}
+
 impl Normaliser {
     /// Plans every mapping for what is needed.
     pub fn new(mappings: &[Arc<Mapping>], needed: &Needed, limits: Limits) -> Result<Self, Vec<FileError>> {
         let planner = Planner::new();
-        let wanted = |name: &str| needed.columns.as_ref().is_none_or(|columns| columns.contains(name));
         let none = BTreeSet::new();
         let mut sources = Vec::new();
         let mut errors = Vec::new();
         for mapping in mappings {
             let paths = needed.paths.get(&mapping.source).unwrap_or(&none);
-            match SourcePlan::new(mapping.clone(), paths, &wanted, &planner) {
+            match SourcePlan::new(mapping.clone(), paths, needed.columns.as_ref(), &planner) {
                 Ok(source) => sources.push(source),
                 Err(more) => errors.extend(more),
             }
@@ -108,7 +116,7 @@ impl Normaliser {
         let mut envelopes: Vec<Envelope> = mappings.iter().flat_map(|mapping| mapping.envelopes.clone()).collect();
         envelopes.sort_by(|left, right| left.as_str().cmp(right.as_str()));
         envelopes.dedup_by(|left, right| left.as_str() == right.as_str());
-        let rows = sources.iter().map(|source| Row::new(&source.fields)).collect();
+        let rows = sources.iter().map(|source| Row::new(&source.hot.fields)).collect();
         let redactor = Arc::new(Redactor::new());
         let (sources, envelopes) = (sources.into(), envelopes.into());
         Ok(Self { sources, envelopes, redactor, limits, rows, last_source: 0, last_envelope: 0 })
@@ -122,7 +130,7 @@ impl Normaliser {
             envelopes: Arc::clone(&self.envelopes),
             redactor: Arc::clone(&self.redactor),
             limits: self.limits.clone(),
-            rows: self.sources.iter().map(|source| Row::new(&source.fields)).collect(),
+            rows: self.sources.iter().map(|source| Row::new(&source.hot.fields)).collect(),
             last_source: self.last_source,
             last_envelope: self.last_envelope,
         }
@@ -137,7 +145,7 @@ impl Normaliser {
     fn buffer(&mut self, origin: Arc<str>, mut bytes: Vec<u8>, spans: &[Span], nesting: usize, out: &mut Normalised) {
         out.redacted += self.redactor.redact(&mut bytes);
         let found = self.sources.iter().map(|_| None).collect();
-        let mut work = Work { origin, bytes, found };
+        let mut work = Work { origin, bytes, documents: spans.len(), found };
         for span in spans {
             self.document(&mut work, span, nesting, out);
         }
@@ -181,7 +189,7 @@ impl Normaliser {
         let order = std::iter::once(last).chain((0..self.sources.len()).filter(move |&index| index != last));
         for index in order {
             let (Some(source), Some(row)) = (self.sources.get(index), self.rows.get_mut(index)) else { continue };
-            match scan(&work.bytes, span.range(), &source.fields, &self.limits, row) {
+            match scan(&work.bytes, span.range(), &source.hot.fields, &self.limits, row) {
                 Ok(()) if holds(source, row, &work.bytes) => {
                     self.last_source = index;
                     return Ok(Some(index));
@@ -205,7 +213,8 @@ impl Normaliser {
             out.redacted += 1;
         }
         let Some(found) = work.found.get_mut(index) else { return };
-        let found = found.get_or_insert_with(|| Found { columns: Columns::new(&source.fields), spans: Vec::new() });
+        let capacity = work.documents;
+        let found = found.get_or_insert_with(|| Found::new(&source.hot.fields, capacity));
         found.columns.push(row, &work.bytes);
         found.spans.push(*span);
     }
@@ -251,8 +260,9 @@ impl Normaliser {
     pub fn complete(&self, events: &EventBatch, from: &Unfinished, rows: &[u32]) -> Result<EventBatch, SqlError> {
         let source = self.sources.get(from.source);
         let source = source.ok_or_else(|| SqlError::Plan("a batch of another normaliser".to_owned()))?;
-        let places = rows.iter().filter_map(|row| events.places.get(*row as usize).copied()).collect();
-        let batch = source.complete(&from.raw, rows)?;
+        let spans: Vec<Span> = rows.iter().filter_map(|row| from.spans.get(*row as usize).copied()).collect();
+        let places = spans.iter().map(|span| span.place).collect();
+        let batch = source.complete(&from.buffer, &spans, &self.limits)?;
         Ok(EventBatch { source: events.source.clone(), origin: events.origin.clone(), batch, places })
     }
 
@@ -265,23 +275,20 @@ impl Normaliser {
     fn finish(&self, work: Work, out: &mut Normalised) {
         let buffer = Buffer::from_vec(work.bytes);
         for (index, (source, found)) in self.sources.iter().zip(work.found).enumerate() {
-            let Some(mut found) = found else { continue };
-            let raw = found.columns.finish(&buffer).and_then(|raw| Ok((raw, Columns::raw(&buffer, &found.spans)?)));
-            let (mapped, bad) = raw.map_or_else(
-                |error| source.nothing(found.spans.len(), &error.to_string()),
-                |(raw, record)| source.events(raw, record),
-            );
+            let Some(Found { columns, spans }) = found else { continue };
+            let (batch, bad) = source.events(columns, &buffer, &spans);
             let dropped: BTreeSet<usize> = bad.iter().map(|(row, _)| *row).collect();
             out.rejects.extend(bad.into_iter().filter_map(|(row, reason)| {
-                let span = found.spans.get(row)?;
+                let span = spans.get(row)?;
                 let record = buffer.as_slice().get(span.range()).unwrap_or_default();
                 Some(self.kept(&work.origin, span.place, reason, record))
             }));
             let (origin, name) = (work.origin.clone(), Arc::from(source.mapping.source.as_str()));
-            let kept = found.spans.iter().enumerate().filter(|(row, _)| !dropped.contains(row));
-            let places = kept.map(|(_, span)| span.place).collect();
-            out.batches.push(EventBatch { source: name, origin, batch: mapped.batch, places });
-            out.sources.push(Unfinished { source: index, raw: mapped.raw });
+            let kept = spans.iter().enumerate().filter(|(row, _)| !dropped.contains(row));
+            let spans: Vec<Span> = kept.map(|(_, span)| *span).collect();
+            let places = spans.iter().map(|span| span.place).collect();
+            out.batches.push(EventBatch { source: name, origin, batch, places });
+            out.sources.push(Unfinished { source: index, buffer: buffer.clone(), spans });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod rule;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -122,6 +123,9 @@ pub struct Scan {
     /// Write nothing to disk, only print.
     #[arg(long, conflicts_with_all = ["out", "report"])]
     pub dry_run: bool,
+    /// Threads that read and match; all cores unless said. The findings do not depend on it.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
     /// Write a self-contained HTML report.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

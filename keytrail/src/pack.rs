@@ -228,10 +228,7 @@ pub fn plan(rules: Vec<Rule>, mappings: &[Arc<Mapping>], dialects: &Dialects) ->
 }
 
 /// Reads every file with `read`; what went well, and every error.
-pub fn read_each<T>(
-    files: &Texts,
-    read: impl Fn(&str, &str) -> Result<T, Vec<FileError>>,
-) -> (Vec<T>, Vec<FileError>) {
+pub fn read_each<T>(files: &Texts, read: impl Fn(&str, &str) -> Result<T, Vec<FileError>>) -> (Vec<T>, Vec<FileError>) {
     let mut good = Vec::new();
     let mut errors = Vec::new();
     for (file, text) in files {

@@ -3,8 +3,10 @@
 //! Two passes make the result independent of the order of files and records, within bounded memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use anyhow::{Result, anyhow};
 use indicatif::ProgressBar;
@@ -121,6 +123,12 @@ pub struct Extent {
     pub since: Micros,
     /// … and at none from this time on.
     pub until: Micros,
+}
+
+/// As many as there are cores, unless said.
+#[must_use]
+pub fn threads(asked: Option<NonZeroUsize>) -> usize {
+    asked.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from)
 }
 
 impl Extent {
@@ -342,7 +350,8 @@ impl Outcome {
     /// What went wrong without stopping, one line each.
     #[must_use]
     pub fn trouble(&self) -> Vec<String> {
-        let failed = |failure: &RuleFailure| format!("rule {} failed on {}: {}", failure.rule, failure.source, failure.reason);
+        let failed =
+            |failure: &RuleFailure| format!("rule {} failed on {}: {}", failure.rule, failure.source, failure.reason);
         let mut lines: Vec<String> = self.rule_failures.iter().map(failed).collect();
         let (late, dropped) = self.left_out;
         if late > 0 {
@@ -365,7 +374,8 @@ impl Outcome {
 
     fn count(&mut self, rejects: Vec<Reject>, found: &Normalised) {
         self.reject_count += (rejects.len() + found.rejects.len()) as u64;
-        self.keep_rejects(rejects.into_iter().chain(found.rejects.iter().cloned()));
+        let room = REJECTS_KEPT.saturating_sub(self.rejects.len());
+        self.rejects.extend(rejects.into_iter().chain(found.rejects.iter().cloned()).take(room));
         self.redacted += found.redacted;
         for (reason, count) in &found.ignored {
             *self.ignored.entry(reason.clone()).or_default() += count;
@@ -373,14 +383,13 @@ impl Outcome {
         found.unknown.iter().for_each(|(shape, unknown)| self.unknown(shape, unknown));
     }
 
-    fn keep_rejects(&mut self, rejects: impl Iterator<Item = Reject>) {
-        let room = REJECTS_KEPT.saturating_sub(self.rejects.len());
-        self.rejects.extend(rejects.take(room));
-    }
-
     fn unknown(&mut self, shape: &str, unknown: &Unknown) {
-        let first = || Unknown { first: unknown.first.clone(), count: 0 };
-        self.unknown.entry(shape.to_owned()).or_insert_with(first).count += unknown.count;
+        let seen = self.unknown.entry(shape.to_owned()).or_insert_with(|| Unknown { count: 0, ..unknown.clone() });
+        seen.count += unknown.count;
+        // Of several places the same one whatever thread came first: within a file the earliest.
+        if (unknown.first.len(), &unknown.first) < (seen.first.len(), &seen.first) {
+            seen.first.clone_from(&unknown.first);
+        }
     }
 
     /// Takes over what another thread read.
@@ -393,8 +402,9 @@ impl Outcome {
             self.range = Some((known.0.min(first), known.1.max(last)));
         }
         self.reject_count += other.reject_count;
-        self.keep_rejects(other.rejects.into_iter());
+        self.rejects.extend(other.rejects);
         self.rejects.sort_by(|left, right| left.position.cmp(&right.position));
+        self.rejects.truncate(REJECTS_KEPT);
         self.redacted += other.redacted;
         for (reason, count) in other.ignored {
             *self.ignored.entry(reason).or_default() += count;

@@ -17,8 +17,8 @@ use crate::inventory::{Agent, Inventory};
 use crate::memo::{self, Memo};
 use crate::owner::{self, Subject};
 use crate::scope::Done;
-pub use columns::ENRICHED;
 use columns::Columns;
+pub use columns::ENRICHED;
 
 /// The actions that turn a static key into a session key of the same user.
 const FROM_STATIC: [&str; 2] = ["sts:GetSessionToken", "sts:GetFederationToken"];

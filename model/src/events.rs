@@ -47,9 +47,8 @@ impl EventBatch {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&ArrayRef> {
         // Event columns stand first and in order; a search through all names would be done for each row.
-        let expected = schema::position(name).filter(|at| {
-            self.batch.schema_ref().fields().get(*at).is_some_and(|field| field.name() == name)
-        });
+        let expected = schema::position(name)
+            .filter(|at| self.batch.schema_ref().fields().get(*at).is_some_and(|field| field.name() == name));
         match expected {
             Some(at) => self.batch.columns().get(at),
             None => self.batch.column_by_name(name),

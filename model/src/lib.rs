@@ -25,7 +25,7 @@ pub use events::{EventBatch, Place};
 pub use file_error::{FileError, read_yaml};
 pub use finding::{Example, Finding, Hop};
 pub use id::stable_id;
-pub use nearest::{did_you_mean, nearest};
+pub use nearest::{did_you_mean, nearest, nearest_known};
 pub use owner::{Evidence, Owner, OwnerKind, Ownership};
 pub use path::{RawPath, Segment, Want};
 pub use position::{Position, Reject};

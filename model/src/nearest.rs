@@ -3,13 +3,26 @@
 /// The candidate nearest to `name`, if any is near enough to be worth naming.
 #[must_use]
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, known) = nearest_of_all(name, candidates)?;
+    (distance <= name.len().max(known.len()) / 2).then_some(known)
+}
+
+/// The candidate nearest to `name`, however far, and how far it is.
+fn nearest_of_all<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<(usize, &'a str)> {
     let lower = name.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(&lower, &known.to_lowercase()), known))
-        .min_by_key(|(distance, known)| (*distance, known.len()))
-        .filter(|(distance, known)| *distance <= name.len().max(known.len()) / 2)
-        .map(|(_, known)| known)
+    let distance = |known: &str| strsim::damerau_levenshtein(&lower, &known.to_lowercase());
+    let all = candidates.into_iter().map(|known| (distance(known), known));
+    all.min_by_key(|(distance, known)| (*distance, known.len()))
+}
+
+/// `, did you mean X?`, or where nothing is near, what comes nearest all the same.
+#[must_use]
+pub fn nearest_known<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    let near = did_you_mean(name, candidates.clone());
+    if !near.is_empty() {
+        return near;
+    }
+    nearest_of_all(name, candidates).map(|(_, known)| format!("; the nearest is `{known}`")).unwrap_or_default()
 }
 
 /// `, did you mean X?` or nothing, ready to be appended to a message.

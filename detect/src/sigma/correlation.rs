@@ -180,7 +180,8 @@ impl Correlation {
     /// One of the sets of steps of the right size; where more is never wrong, whatever else happened.
     fn sets(&self, steps: &[u16], holds: &dyn Fn(usize) -> bool, monotone: bool) -> Result<Combination, Fault> {
         if steps.len() > COUNTED_MAX {
-            let message = format!("a count of more than {COUNTED_MAX} rules is not supported: write a condition of names");
+            let message =
+                format!("a count of more than {COUNTED_MAX} rules is not supported: write a condition of names");
             return Err(self.place.fault("condition", message));
         }
         let smallest = (1..=steps.len()).find(|size| holds(*size));

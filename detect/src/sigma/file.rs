@@ -184,8 +184,7 @@ impl Filter {
     /// Whether the filter is meant for rules of that log source: what it says of it is the same there.
     pub(crate) fn is_for(&self, other: &LogSource) -> bool {
         let Some(own) = &self.logsource else { return true };
-        let pairs =
-            [(&own.product, &other.product), (&own.service, &other.service), (&own.category, &other.category)];
+        let pairs = [(&own.product, &other.product), (&own.service, &other.service), (&own.category, &other.category)];
         pairs.iter().all(|(own, other)| own.is_none() || own == other)
     }
 }

@@ -12,7 +12,9 @@ pub(super) fn contains(value: &str, lower: &str) -> bool {
     let Some(first) = lower.first() else { return true };
     let Some(last) = value.len().checked_sub(lower.len()) else { return false };
     let starts = value.iter().enumerate().take(last + 1).filter(|(_, byte)| byte.to_ascii_lowercase() == *first);
-    starts.map(|(at, _)| at).any(|at| value.get(at..at + lower.len()).is_some_and(|part| part.eq_ignore_ascii_case(lower)))
+    starts
+        .map(|(at, _)| at)
+        .any(|at| value.get(at..at + lower.len()).is_some_and(|part| part.eq_ignore_ascii_case(lower)))
 }
 
 pub(super) fn starts_with(value: &str, lower: &str) -> bool {

@@ -122,11 +122,7 @@ pub(crate) fn expression(body: &SigmaBody, resolver: &Resolver<'_>) -> Result<(E
     Ok((expr, names))
 }
 
-fn section(
-    detections: &Detections,
-    place: &Place,
-    resolver: &Resolver<'_>,
-) -> Result<(Expr, BTreeSet<Name>), Fault> {
+fn section(detections: &Detections, place: &Place, resolver: &Resolver<'_>) -> Result<(Expr, BTreeSet<Name>), Fault> {
     let mut build = Build { detections, place, resolver, names: BTreeSet::new() };
     let expr = build.conditions()?;
     Ok((expr, build.names))

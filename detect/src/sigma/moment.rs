@@ -1,8 +1,8 @@
 //! Timestamp parts: `|hour`, `|week` and the like, taken in UTC of a time that a log wrote as text or as a number.
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::Timestamp;
 use rsigma_parser::Modifier;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -103,6 +103,8 @@ pub(super) fn regex(text: &str, has: impl Fn(Modifier) -> bool) -> Result<Test, 
     builder.build().map(Test::Pattern).map_err(|error| {
         let reason = error.to_string();
         let reason = reason.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
-        format!("`{text}` is not a regular expression that can be run ({reason}): look-around and back-references cannot")
+        format!(
+            "`{text}` is not a regular expression that can be run ({reason}): look-around and back-references cannot"
+        )
     })
 }

@@ -69,7 +69,8 @@ impl Place {
             return None;
         }
         let numbered = || (self.first..).zip(self.text.lines());
-        let key = numbered().find(|(_, line)| is_key(line, needle));
+        let detection = || numbered().skip_while(|(_, line)| !line.starts_with("detection:"));
+        let key = detection().chain(numbered()).find(|(_, line)| is_key(line, needle));
         key.or_else(|| numbered().find(|(_, line)| line.contains(needle))).map(|(number, _)| number)
     }
 

@@ -72,7 +72,8 @@ fn column(record: &Value, name: &Name) -> ArrayRef {
 fn matches_with(body: &SigmaBody, record: &Value, dialect: Option<&Dialect>) -> bool {
     let (expr, names) = expression(body, &resolver(dialect)).expect("an expression");
     let columns: Vec<ArrayRef> = names.iter().map(|name| column(record, name)).collect();
-    let fields = names.iter().zip(&columns).map(|(name, array)| Field::new(name.column(), array.data_type().clone(), true));
+    let fields =
+        names.iter().zip(&columns).map(|(name, array)| Field::new(name.column(), array.data_type().clone(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options).expect("a batch");
@@ -205,7 +206,8 @@ fn fieldref_compares_two_fields() {
 
 #[test]
 fn conditions_of_every_form() {
-    let sections = "  sel_a: {a: 1}\n  sel_b: {b: 1}\n  sel_c: {c: 1}\n  other: {d: 1}\n  _hidden: {e: 1}\n  condition: ";
+    let sections =
+        "  sel_a: {a: 1}\n  sel_b: {b: 1}\n  sel_c: {c: 1}\n  other: {d: 1}\n  _hidden: {e: 1}\n  condition: ";
     let one = |keys: &str| Value::Object(keys.chars().map(|key| (key.to_string(), json!(1))).collect());
     for (condition, hits, misses) in [
         ("sel_a and sel_b", vec!["ab"], vec!["a", "b", ""]),
@@ -297,16 +299,28 @@ fn a_dialect_gives_a_name_one_place_or_several() {
 fn errors_name_the_line_and_the_remedy() {
     for (detection, wanted) in [
         ("  s:\n    a: 1\n    f|re: '('\n  condition: s", "6: sigma: `f`: `(` is not a regular expression"),
-        ("  s:\n    f|re: '(?=a)b'\n  condition: s", "5: sigma: `f`: `(?=a)b` is not a regular expression that can be run"),
-        ("  s:\n    f|cidr:\n      - 192.0.2.0/24\n      - 192.0.2.0/33\n  condition: s", "7: sigma: `f`: `192.0.2.0/33` is not a network"),
+        (
+            "  s:\n    f|re: '(?=a)b'\n  condition: s",
+            "5: sigma: `f`: `(?=a)b` is not a regular expression that can be run",
+        ),
+        (
+            "  s:\n    f|cidr:\n      - 192.0.2.0/24\n      - 192.0.2.0/33\n  condition: s",
+            "7: sigma: `f`: `192.0.2.0/33` is not a network",
+        ),
         ("  s:\n    f|gt: x\n  condition: s", "5: sigma: `f`: `x` cannot be compared with"),
-        ("  s:\n    f|contains|re: x\n  condition: s", "5: sigma: `f`: modifiers `contains` and `re` cannot stand together"),
+        (
+            "  s:\n    f|contains|re: x\n  condition: s",
+            "5: sigma: `f`: modifiers `contains` and `re` cannot stand together",
+        ),
         ("  s:\n    f|contains|i: x\n  condition: s", "5: sigma: `f`: modifier `i` belongs behind `re`"),
         ("  s:\n    f|re|base64: x\n  condition: s", "5: sigma: `f`: modifier `base64` changes texts"),
         ("  s:\n    f|utf16: x\n  condition: s", "5: sigma: `f`: `x` is no text once it is encoded"),
         ("  s:\n    f|base64: 'x*'\n  condition: s", "5: sigma: `f`: a wildcard cannot be encoded"),
         ("  s:\n    f|exists: maybe\n  condition: s", "5: sigma: `f|exists` wants true or false"),
-        ("  selection:\n    f: x\n  condition: selektion", "6: sigma: condition names `selektion`, which is not defined, did you mean `selection`?"),
+        (
+            "  selection:\n    f: x\n  condition: selektion",
+            "6: sigma: condition names `selektion`, which is not defined, did you mean `selection`?",
+        ),
         ("  s:\n    f: x\n  condition: 1 of filter_*", "6: sigma: `1 of filter_*` selects nothing"),
         ("  s:\n    f: x\n  condition: 2 of s*", "6: sigma: `2 of` selects only 1"),
         ("  s:\n    '|gt': 4\n  condition: s", "5: sigma: keywords: they take no comparison"),
@@ -334,5 +348,8 @@ fn an_unknown_name_is_refused_with_the_nearest() {
     let wanted = "5: test.yaml:3 takes `operation` for `eventNam`: `eventNam` is neither an event column nor a field of \
                   test, did you mean `eventName`?";
     assert_eq!(fault("operation: x"), wanted);
-    assert_eq!(fault("operatin: x"), "5: `operatin` is neither an event column nor a field of test, did you mean `operation`?");
+    assert_eq!(
+        fault("operatin: x"),
+        "5: `operatin` is neither an event column nor a field of test, did you mean `operation`?"
+    );
 }

@@ -122,7 +122,15 @@ impl Window {
 
     #[must_use]
     pub fn new(within: i64, kind: Kind, measure: Measure) -> Self {
-        Self { within: within.max(1), kind, measure, steps: Vec::new(), of: Vec::new(), limit: Self::LIMIT, quiet: false }
+        Self {
+            within: within.max(1),
+            kind,
+            measure,
+            steps: Vec::new(),
+            of: Vec::new(),
+            limit: Self::LIMIT,
+            quiet: false,
+        }
     }
 
     /// How far before the watermark the `at` of a match that is yet to be found can lie. A rule over the matches of

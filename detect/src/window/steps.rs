@@ -1,11 +1,11 @@
 //! The steps of a rule: which events each is, and by what they are grouped.
 
-use keytrail_model::{did_you_mean, schema};
+use keytrail_model::{RawPath, did_you_mean, schema};
 use keytrail_sql::{Expression, Scope, parse_expression};
 
 use super::reading::Reading;
-use crate::sigma::SigmaBody;
 use super::written::{OneOrMany, WrittenStep, WrittenSteps};
+use crate::sigma::SigmaBody;
 
 /// What a step takes.
 #[derive(Clone, Debug)]
@@ -64,7 +64,9 @@ impl Reading<'_> {
         let by = self.by(name, written);
         let sources = written.source.as_ref().map(OneOrMany::list);
         match parse_expression(&text, Scope::Rule) {
-            Ok(filter) => Some(Step { name: name.to_owned(), sources, filter: Takes::Sql(filter), text, line, by: by? }),
+            Ok(filter) => {
+                Some(Step { name: name.to_owned(), sources, filter: Takes::Sql(filter), text, line, by: by? })
+            }
             Err(error) => {
                 self.fail(line, format!("step `{name}`: {error}"));
                 None
@@ -72,12 +74,14 @@ impl Reading<'_> {
         }
     }
 
-    /// Event columns, as many as the rule's keys; the rule's own where the step has none.
+    /// Event columns or raw paths, as many as the rule's keys; the rule's own where the step has none.
     fn by(&mut self, name: &str, written: &WrittenStep) -> Option<Vec<String>> {
         let before = self.errors.len();
-        for column in written.by.iter().filter(|column| schema::find(&column.value).is_none()) {
+        let is_path = |text: &str| text.contains('.') && RawPath::parse(text).is_some();
+        let known = |text: &str| schema::find(text).is_some() || is_path(text);
+        for column in written.by.iter().filter(|column| !known(&column.value)) {
             let known = did_you_mean(&column.value, schema::FIELDS.iter().map(|field| field.name));
-            let message = format!("by `{}` of step `{name}` is no event column{known}", column.value);
+            let message = format!("by `{}` of step `{name}` is neither an event column nor a path{known}", column.value);
             self.fail(column.referenced.line(), message);
         }
         let Some(first) = written.by.first() else { return Some(self.group_by.to_vec()) };

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::pack::Pack;
-use crate::pipeline::{Outcome, Pipeline, inputs};
+use crate::pipeline::{Extent, Outcome, Pipeline, inputs, threads};
 use crate::{progress, tables};
 
 /// More than a screen of them is for `finding list` and the report.
@@ -25,7 +25,8 @@ pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
     config.check_mail(pack.has_inventory())?;
     let mut pipeline = Pipeline::build(&pack, config.limits.limits())?;
     let (inputs, passed_by) = inputs(&scan.paths)?;
-    let mut outcome = pipeline.run(&inputs, &progress::bytes(0, global.quiet), &mut |_| {})?;
+    let extent = Extent { threads: threads(scan.threads), ..Extent::FULL };
+    let mut outcome = pipeline.run_to(extent, &inputs, &progress::bytes(0, global.quiet), None)?;
     outcome.passed_by = passed_by;
     match output::format(global) {
         Format::Table => output::text(&digest::text(&outcome, MATTERS_SHOWN, output::colourful()))?,

@@ -182,8 +182,7 @@ fn source_totals(outcome: &Outcome) -> Vec<SourceTotals> {
 
 /// Static and derived credentials in use, busiest first.
 fn static_keys(outcome: &Outcome) -> Vec<StaticKey> {
-    let lasting =
-        |seen: &crate::census::Use| matches!(seen.lifetime.text(), Some("static" | "derived_from_static"));
+    let lasting = |seen: &crate::census::Use| matches!(seen.lifetime.text(), Some("static" | "derived_from_static"));
     let in_use = outcome.census.credentials.iter().filter(|(_, seen)| lasting(seen));
     let mut keys: Vec<StaticKey> = in_use
         .map(|(id, seen)| StaticKey {

@@ -211,14 +211,15 @@ fn missing_id(file: &str, text: &str) -> (String, Vec<Fix>) {
     (blocks.text(), vec![Fix { lint: &ID, line: 1, what: format!("the id is missing: it is `{id}`, the file's name") }])
 }
 
-/// Keys that are not known stand before the tests.
-fn rank(key: &str) -> usize {
-    ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len() - 1)
+fn rank(key: &str) -> Option<usize> {
+    ORDER.iter().position(|known| *known == key)
 }
 
 fn order(text: &str) -> (String, Vec<Fix>) {
     let Some(mut blocks) = Blocks::of(text) else { return (text.to_owned(), Vec::new()) };
-    let ranks: Vec<usize> = blocks.blocks.iter().map(|block| rank(&block.key)).collect();
+    // Where a key that is not known belongs is not known either.
+    let ranks: Option<Vec<usize>> = blocks.blocks.iter().map(|block| rank(&block.key)).collect();
+    let Some(ranks) = ranks else { return (text.to_owned(), Vec::new()) };
     let Some(first) = ranks.iter().zip(ranks.iter().skip(1)).position(|(one, next)| one > next) else {
         return (text.to_owned(), Vec::new());
     };

@@ -91,12 +91,7 @@ fn expired(tuning: &Tuning, as_of: Micros) -> Vec<Problem> {
 
 /// The rules with what changes them. Rules of the pack that only overlays or exceptions of the files are about come
 /// along, so that those are checked.
-fn tuned(
-    pack: &Pack,
-    vocabulary: &Vocabulary,
-    own: Vec<Rule>,
-    tuning: Tuning,
-) -> (Vec<Rule>, Vec<Problem>) {
+fn tuned(pack: &Pack, vocabulary: &Vocabulary, own: Vec<Rule>, tuning: Tuning) -> (Vec<Rule>, Vec<Problem>) {
     let mut problems: Vec<Problem> = Vec::new();
     let Tuning { overlays, exceptions, overlay_errors, exception_errors } = tuning;
     problems.extend(overlay_errors.into_iter().map(|error| Problem::of(&table::OVERLAY, error)));

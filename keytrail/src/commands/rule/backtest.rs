@@ -1,7 +1,6 @@
 //! `keytrail rule backtest`: what rules would have found in logs of the past, by rule.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::thread::available_parallelism;
 
 use anyhow::{Result, anyhow};
 use keytrail_detect::Rule;
@@ -13,7 +12,7 @@ use crate::cli::{Backtest, Global};
 use crate::commands::scan::read;
 use crate::config::Config;
 use crate::output::{self, Rows, note};
-use crate::pipeline::{Extent, Outcome, Pipeline, inputs};
+use crate::pipeline::{Extent, Outcome, Pipeline, inputs, threads};
 use crate::{progress, tables};
 
 const DAY: i64 = 86_400 * Micros::SECOND;
@@ -24,9 +23,8 @@ pub fn run(global: &Global, asked: &Backtest) -> Result<()> {
     let rules = only(pack.rules()?, &asked.rule)?;
     let mut pipeline = Pipeline::over(&pack, rules, config.limits.limits())?;
     let (inputs, _) = inputs(&asked.data)?;
-    let threads = asked.threads.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
     let extent = Extent {
-        threads,
+        threads: threads(asked.threads),
         census: false,
         conclude: !asked.detect_only,
         since: asked.since.unwrap_or(Micros(i64::MIN)),
@@ -121,7 +119,8 @@ fn span(found: &[&Finding]) -> Vec<Value> {
 
 fn said(outcome: &Outcome) -> String {
     let (findings, owners) = (outcome.findings.len(), outcome.tickets.len());
-    let mut lines = vec![format!("{findings} findings, {owners} tickets; nothing was written, sent or planned"), read(outcome)];
+    let mut lines =
+        vec![format!("{findings} findings, {owners} tickets; nothing was written, sent or planned"), read(outcome)];
     if let Some(first) = outcome.rejects.first() {
         lines.push(format!("{} rejects, first at {}: {}", outcome.reject_count, first.position, first.reason));
     }
