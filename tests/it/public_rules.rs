@@ -68,7 +68,7 @@ impl Public {
         let mut pack = Pack::with(&set).expect("the folders");
         pack.exceptions.clear();
         pack.overlays.clear();
-        let Loaded { mut rules, errors: mut refused, skipped } = pack.load().expect("dialects and placeholders");
+        let Loaded { mut rules, errors: mut refused, skipped, .. } = pack.load().expect("dialects and placeholders");
         let (mappings, dialects) = (pack.mappings().expect("mappings"), pack.vocabulary().expect("a vocabulary").dialects);
         refused.extend(plan(rules.clone(), &mappings, &dialects).err().unwrap_or_default());
         rules.retain(|rule| refused.iter().all(|error| error.file != rule.file));
