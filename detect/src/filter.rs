@@ -21,6 +21,8 @@ use crate::reference::Reference;
 
 #[derive(Debug)]
 pub(crate) struct Filter {
+    /// As planned; `None` passes every row.
+    pub(crate) expr: Option<Expr>,
     pub(crate) predicate: Predicate,
     /// Decided by the tree alone.
     by_tree: bool,
@@ -48,7 +50,7 @@ impl Filter {
     pub(crate) fn all() -> Self {
         let schema = Arc::new(Schema::empty());
         let predicate = Predicate::Other;
-        Self { predicate, by_tree: false, by_index: false, columns: Vec::new(), schema, whole: None, joining: None }
+        Self { expr: None, predicate, by_tree: false, by_index: false, columns: Vec::new(), schema, whole: None, joining: None }
     }
 
     /// From a predicate planned over the schema of a batch.
@@ -60,7 +62,8 @@ impl Filter {
         let whole = Some(planner.physical(expr, &schema)?);
         let predicate = Predicate::of(expr);
         let by_index = matches!(&predicate, Predicate::Test(atom) if matches!(&atom.ask, Ask::Sigma(tests) if !tests.holds_without_value() && !tests.wants_all()));
-        Ok(Self { by_tree: predicate.is_two_valued(), by_index, predicate, columns, schema, whole, joining: None })
+        let (by_tree, expr) = (predicate.is_two_valued(), Some(expr.clone()));
+        Ok(Self { expr, by_tree, by_index, predicate, columns, schema, whole, joining: None })
     }
 
     /// The rows, of those proposed or of all, that pass.

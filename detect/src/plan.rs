@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::PhysicalExpr;
 use keytrail_model::tables::{TABLES, Table};
 use keytrail_model::{EventBatch, FileError, RawPath, schema};
@@ -37,6 +38,8 @@ pub(crate) struct SourcePlan {
     filters: Vec<Filter>,
     /// By filter.
     feeds: Vec<Vec<Feed>>,
+    /// Predicates that read the same are asked once.
+    alike: HashMap<Expr, usize>,
     index: Index,
 }
 
@@ -140,8 +143,19 @@ fn parts(rules: &[Rule]) -> impl Iterator<Item = Part<'_>> {
 impl SourcePlan {
     fn add(&mut self, part: &Part<'_>, compiled: Compiled) {
         let Compiled { filter, select, values, excepted, keys } = compiled;
-        self.filters.push(filter);
-        self.feeds.push(vec![Feed { rule: part.index, step: part.number, keys, select, values, excepted }]);
+        let feed = Feed { rule: part.index, step: part.number, keys, select, values, excepted };
+        let next = self.filters.len();
+        let at = match &filter.expr {
+            Some(expr) if filter.joining.is_none() => *self.alike.entry(expr.clone()).or_insert(next),
+            _ => next,
+        };
+        if at == next {
+            self.filters.push(filter);
+            self.feeds.push(Vec::new());
+        }
+        if let Some(feeds) = self.feeds.get_mut(at) {
+            feeds.push(feed);
+        }
     }
 
     pub(crate) fn feeds_of(&self, filter: u32) -> &[Feed] {
