@@ -13,6 +13,7 @@ mod bad_input; // bad input gets file, position and remedy, and nothing else is 
 mod canary; // planted secrets are in no output
 mod cli; // every command, format and exit code
 mod demo; // what a stranger sees first
+mod dialects; // the names of public Sigma rules, asked of records
 mod docs; // what the documentation tells people to type
 mod golden; // what each mapping makes of its records, column by column
 mod provider_models; // planned calls against the providers' published models
