@@ -296,7 +296,8 @@ mod tests {
 
     #[test]
     fn fields_are_told_as_they_are_written() {
-        let text = "source: gcp.audit\nfields:\n  status: [a.b, {sql: \"a || '.x'\"}]\n  one: {sql: upper(a)}\n  two: c\n";
+        let text =
+            "source: gcp.audit\nfields:\n  status: [a.b, {sql: \"a || '.x'\"}]\n  one: {sql: upper(a)}\n  two: c\n";
         let dialect = Dialect::read("gcp.audit.yaml", text, &Planner::new()).expect("reads");
         let fields: Vec<_> = dialect.fields().collect();
         assert_eq!(fields, [("one", vec!["upper(a)"]), ("status", vec!["a.b", "a || '.x'"]), ("two", vec!["c"])]);

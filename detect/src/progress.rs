@@ -190,6 +190,11 @@ impl Progress {
         self.open.insert(key.clone(), start);
         let group = self.groups.entry((key.clone(), start)).or_default();
         let extra = found.count.saturating_sub(found.entries.len() as u64);
+        let own = group::credential_of(rule, &key.1);
+        let own = |entry: &&Entry| own.is_some() && entry.seen.target.credential.as_deref() == own;
+        if let Some(entry) = found.entries.iter().rfind(own) {
+            group.lead((entry.time, entry.event_id.clone(), entry.place.clone()), &entry.seen);
+        }
         let mut before: Option<group::Moment> = None;
         for entry in found.entries {
             let moment = (entry.time, entry.event_id, entry.place);

@@ -226,11 +226,7 @@ pub fn unknown_fields(rules: &[Rule], mappings: &[Arc<Mapping>], dialects: &Dial
     over_sources(mappings, dialects, |sources| keytrail_detect::unknown_fields(rules, sources))
 }
 
-fn over_sources<T>(
-    mappings: &[Arc<Mapping>],
-    dialects: &Dialects,
-    look: impl FnOnce(&[SourceFields<'_>]) -> T,
-) -> T {
+fn over_sources<T>(mappings: &[Arc<Mapping>], dialects: &Dialects, look: impl FnOnce(&[SourceFields<'_>]) -> T) -> T {
     let read: Vec<&Arc<Mapping>> = mappings.iter().filter(|mapping| mapping.ignore.is_none()).collect();
     let knows: Vec<_> = read.iter().map(|mapping| |path: &RawPath| mapping.knows(path)).collect();
     let sources = read.iter().zip(&knows).map(|(mapping, knows)| {

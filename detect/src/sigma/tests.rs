@@ -330,7 +330,8 @@ fn a_dialect_computes_what_no_field_says() {
     check("State|contains|all: [oo, ad]", json!({"word": "good", "code": 7}), true);
     check("State: null", json!({"code": 7}), false);
     check("State: null", json!({}), true);
-    let pairs = |name: &str| json!({"pairs": [{"name": "OLD", "value": "x"}, {"name": name, "multiValue": ["y", "z"]}]});
+    let pairs =
+        |name: &str| json!({"pairs": [{"name": "OLD", "value": "x"}, {"name": name, "multiValue": ["y", "z"]}]});
     check("New: z", pairs("NEW"), true);
     check("New: x", pairs("NEW"), false);
     check("New|exists: true", pairs("NEW"), true);
@@ -391,7 +392,8 @@ fn an_unknown_name_is_refused_with_the_nearest() {
         other => Err(keytrail_model::did_you_mean(other.trim_end_matches("[*]"), ["eventName"])),
     };
     let dialect = {
-        let text = "source: test\nfields:\n  operation: eventNam\n  status:\n    - eventName\n    - sql: upper(eventNam)\n";
+        let text =
+            "source: test\nfields:\n  operation: eventNam\n  status:\n    - eventName\n    - sql: upper(eventNam)\n";
         Dialect::read("test.yaml", text, &Planner::new()).expect("reads")
     };
     let fault = |item: &str| {
