@@ -50,7 +50,16 @@ impl Filter {
     pub(crate) fn all() -> Self {
         let schema = Arc::new(Schema::empty());
         let predicate = Predicate::Other;
-        Self { expr: None, predicate, by_tree: false, by_index: false, columns: Vec::new(), schema, whole: None, joining: None }
+        Self {
+            expr: None,
+            predicate,
+            by_tree: false,
+            by_index: false,
+            columns: Vec::new(),
+            schema,
+            whole: None,
+            joining: None,
+        }
     }
 
     /// From a predicate planned over the schema of a batch.

@@ -17,8 +17,8 @@ use keytrail_model::{Action, EventBatch, FileError, Finding, Micros, Place, Reje
 use keytrail_remediate::{Playbooks, Ticket, plan, tickets};
 
 use crate::census::Census;
-use crate::failure::Failure;
 use crate::clock::Clock;
+use crate::failure::Failure;
 use crate::feed::{Feed, Item};
 use crate::pack::Pack;
 
@@ -212,11 +212,8 @@ impl Pipeline {
     fn learn(&mut self, extent: Extent, inputs: &[Input], bar: &ProgressBar) -> Result<Clock> {
         let columns = Some(LEARNT.iter().map(|&name| name.to_owned()).collect());
         let normaliser = self.normaliser(&Needed { columns, paths: BTreeMap::new() })?;
-        let learner = || Learner {
-            normaliser: normaliser.fork(),
-            enricher: self.enricher.clone(),
-            clock: Clock::default(),
-        };
+        let learner =
+            || Learner { normaliser: normaliser.fork(), enricher: self.enricher.clone(), clock: Clock::default() };
         let mut learners: Vec<Learner> = (0..extent.threads.max(1)).map(|_| learner()).collect();
         let takers = learners.iter_mut().map(|learner| |item| learner.take(item)).collect();
         Feed::new(inputs, &self.limits, bar).share(usize::MAX, takers)?;

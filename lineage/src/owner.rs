@@ -212,8 +212,7 @@ impl Asking<'_> {
         let chain = subject.credential.map(|credential| facts.chain_known(credential, known)).unwrap_or_default();
         for (steps, id) in chain.into_iter().enumerate() {
             let issuance = facts.issuance(id).filter(|issuance| issuance.at <= known);
-            let Some((issuance, actor)) = issuance.and_then(|made| Some((made, made.actor.as_deref()?)))
-            else {
+            let Some((issuance, actor)) = issuance.and_then(|made| Some((made, made.actor.as_deref()?))) else {
                 continue;
             };
             let detail = format!("`{actor}` made credential `{id}` ({})", issuance.action);

@@ -27,7 +27,11 @@ pub enum Name {
     Event(&'static str),
     Raw(RawPath),
     /// A column of a reference table, by the alias that the rule gave the table.
-    Joined { alias: String, table: &'static str, column: &'static str },
+    Joined {
+        alias: String,
+        table: &'static str,
+        column: &'static str,
+    },
 }
 
 /// How names read within one SELECT.

@@ -14,11 +14,8 @@ mod canary; // planted secrets are in no output
 mod cli; // every command, format and exit code
 mod correlations; // windows as Sigma and as our own rules write them, by their findings
 mod demo; // what a stranger sees first
-<<<<<<< HEAD
-mod differential; // optimised, plain and another engine's evaluation of public rules
-=======
 mod dialects; // the names of public Sigma rules, asked of records
->>>>>>> wt-dsql
+mod differential; // optimised, plain and another engine's evaluation of public rules
 mod docs; // what the documentation tells people to type
 mod golden; // what each mapping makes of its records, column by column
 mod provider_models; // planned calls against the providers' published models

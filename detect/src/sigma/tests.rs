@@ -344,7 +344,7 @@ fn a_correlation_wants_columns() {
     let text = "source: test\nfields:\n  Service: {sql: \"app || 'x'\"}\n  Plain: [a, ip]\n";
     let dialect = Dialect::read("test.yaml", text, &Planner::new()).expect("reads");
     let names = resolver(Some(&dialect)).names("Plain").expect("names");
-    assert_eq!(names.iter().map(Name::column).collect::<Vec<_>>(), ["a[*]", "ip"]);
+    assert_eq!(names.iter().map(Name::column).collect::<Vec<_>>(), ["a[*]", "ip[*]"]);
     let error = resolver(Some(&dialect)).names("Service").expect_err("no column");
     assert!(error.starts_with("the dialect of test computes `Service` (`app || 'x'`): a correlation takes columns"));
 }
