@@ -128,7 +128,8 @@ impl Asked {
 
     /// The rules of a log source that name raw paths only, and mean all of it.
     fn raw_rules(&self, source: &str) -> Vec<Rule> {
-        let reads = |rule: &&Rule| matches!(&rule.sources, Sources::Named(names) if names.iter().any(|name| name == source));
+        let reads =
+            |rule: &&Rule| matches!(&rule.sources, Sources::Named(names) if names.iter().any(|name| name == source));
         let rules = self.public.rules.iter().filter(reads);
         rules.filter(|rule| !self.is_narrowed(rule) && self.is_raw(rule, source)).cloned().collect()
     }
@@ -170,7 +171,9 @@ impl Asked {
 fn names(detection: &Value, fields: &mut Vec<String>) {
     match detection {
         Value::Object(keys) => {
-            fields.extend(keys.get("field").and_then(|field| field.get("name")).and_then(Value::as_str).map(str::to_owned));
+            fields.extend(
+                keys.get("field").and_then(|field| field.get("name")).and_then(Value::as_str).map(str::to_owned),
+            );
             keys.values().for_each(|value| names(value, fields));
         }
         Value::Array(items) => items.iter().for_each(|item| names(item, fields)),

@@ -16,6 +16,7 @@ mod correlations; // windows as Sigma and as our own rules write them, by their 
 mod demo; // what a stranger sees first
 mod differential; // optimised, plain and another engine's evaluation of public rules
 mod docs; // what the documentation tells people to type
+mod explain; // why a rule finds an event, and why not
 mod golden; // what each mapping makes of its records, column by column
 mod provider_models; // planned calls against the providers' published models
 mod public_rules; // which public rules load, and why the others do not

@@ -18,18 +18,15 @@ const RULES: usize = 307;
 
 /// Rules that name a field which no record can have: the rule, the field, and what is said to be near it.
 const TYPOS: &[(&str, &str, &str)] = &[
-    ("aws_delete_saml_provider.yml", "status", "did you mean"),
-    ("azure_app_end_user_consent.yml", "ConsentContext.IsAdminConsent", "did you mean"),
+    ("aws_delete_saml_provider.yml", "status", "the nearest is `lease`"),
+    ("azure_app_end_user_consent.yml", "ConsentContext.IsAdminConsent", "the nearest is `owner_confidence`"),
 ];
 
 /// Rules that want values of the reader, and the names of those. The two that are marked name a wrong field as well:
 /// without values nobody gets as far as that.
 const PLACEHOLDERS: &[(&str, &[&str])] = &[
     // Also `src_country`, which no log has.
-    (
-        "aws_cloudtrail_console_login_success_from_susp_locations.yml",
-        &["Legitimate_Countries", "Legitimate_IP_Ranges"],
-    ),
+    ("aws_cloudtrail_console_login_success_from_susp_locations.yml", &["Legitimate_Countries", "Legitimate_IP_Ranges"]),
     // Also `Initiatied.By`, misspelt.
     ("azure_ad_account_created_deleted_nonapproved_user.yml", &["ApprovedUserUpn"]),
     ("azure_ad_auth_to_important_apps_using_single_factor_auth.yml", &["Important_AppIds"]),
@@ -69,7 +66,8 @@ impl Public {
         pack.exceptions.clear();
         pack.overlays.clear();
         let Loaded { mut rules, errors: mut refused, skipped } = pack.load().expect("dialects and placeholders");
-        let (mappings, dialects) = (pack.mappings().expect("mappings"), pack.vocabulary().expect("a vocabulary").dialects);
+        let (mappings, dialects) =
+            (pack.mappings().expect("mappings"), pack.vocabulary().expect("a vocabulary").dialects);
         refused.extend(plan(rules.clone(), &mappings, &dialects).err().unwrap_or_default());
         rules.retain(|rule| refused.iter().all(|error| error.file != rule.file));
         Some(Self { pack, rules, refused, skipped })
@@ -127,7 +125,11 @@ fn values_for_placeholders_load_the_rules_that_want_them() {
     let listed: BTreeMap<&str, &str> = listed.collect();
     assert_eq!(refused.keys().collect::<Vec<_>>(), listed.keys().collect::<Vec<_>>(), "{refused:#?}");
     for (file, field) in listed {
-        assert!(refused[file].iter().any(|said| said.contains(&format!("`{field}` is neither"))), "{:?}", refused[file]);
+        assert!(
+            refused[file].iter().any(|said| said.contains(&format!("`{field}` is neither"))),
+            "{:?}",
+            refused[file]
+        );
     }
 }
 
@@ -138,5 +140,10 @@ fn lint_refuses_the_same_rules_and_no_others() {
     let ran = Folder::new().run(&["rule", "lint", "-o", "ndjson", &folder.display().to_string()]);
     let rows = ran.rows();
     let files: BTreeSet<&str> = rows.iter().map(|row| short(row["file"].as_str().expect("a file"))).collect();
-    assert_eq!(files, TYPOS.iter().map(|(file, ..)| *file).collect(), "{:#?}", rows.iter().take(20).collect::<Vec<_>>());
+    assert_eq!(
+        files,
+        TYPOS.iter().map(|(file, ..)| *file).collect(),
+        "{:#?}",
+        rows.iter().take(20).collect::<Vec<_>>()
+    );
 }
