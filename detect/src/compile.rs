@@ -28,9 +28,18 @@ pub struct SourceFields<'a> {
 }
 
 impl SourceFields<'_> {
-    fn resolver(&self) -> Resolver<'_> {
+    pub(crate) fn resolver(&self) -> Resolver<'_> {
         Resolver { source: self.name, dialect: self.dialect, knows: self.knows }
     }
+}
+
+/// How a part was written.
+#[derive(Clone, Copy)]
+pub(crate) enum Asks<'a> {
+    /// Every event is taken.
+    Nothing,
+    Sql(&'a Expression),
+    Sigma(&'a SigmaBody),
 }
 
 /// A rule, or one step of it: what has a predicate of its own.
@@ -71,9 +80,33 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// The event columns of the group's key.
-    fn keys(&self) -> &'a [String] {
+    /// Of its step, where it is one.
+    pub(crate) fn name(&self) -> Option<&'a str> {
+        self.step.map(|step| step.name.as_str())
+    }
+
+    /// What decides whether it takes an event.
+    pub(crate) fn asks(&self) -> Asks<'a> {
+        let filter = match (&self.rule.body, self.step.map(|step| &step.filter)) {
+            (Body::Steps, Some(Takes::Sql(filter))) => Some(filter),
+            (Body::Steps, Some(Takes::Sigma { body, .. })) | (Body::Sigma(body), _) => return Asks::Sigma(body),
+            (Body::Sql(select), _) => select.filter.as_ref(),
+            (Body::Steps, Some(Takes::Matches(_)) | None) => None,
+        };
+        filter.map_or(Asks::Nothing, Asks::Sql)
+    }
+
+    /// The columns of the group's key, as the rule names them.
+    pub(crate) fn keys(&self) -> &'a [String] {
         self.step.map_or(&self.rule.group_by, |step| &step.by)
+    }
+
+    /// Where one of them stands in a log source.
+    pub(crate) fn columns_of(&self, key: &str, source: &SourceFields<'_>) -> Result<Columns, String> {
+        match self.fields() {
+            Some(_) => Ok(source.resolver().names(key)?.iter().map(Name::column).collect()),
+            None => Ok(vec![key.to_owned()]),
+        }
     }
 
     /// The evidence columns, from `select:` or from the rule's SELECT.
@@ -224,16 +257,11 @@ fn sigma(
 }
 
 fn predicate(part: &Part<'_>, source: &SourceFields<'_>) -> Result<(Predicate, BTreeSet<Name>), FileError> {
-    let filter = match (&part.rule.body, part.step.map(|step| &step.filter)) {
-        (Body::Steps, Some(Takes::Sql(filter))) => Some(filter),
-        (Body::Steps, Some(Takes::Sigma { body, .. })) | (Body::Sigma(body), _) => return sigma(part, body, source),
-        (Body::Sql(select), _) => select.filter.as_ref(),
-        (Body::Steps, Some(Takes::Matches(_)) | None) => None,
-    };
-    Ok(filter.map_or_else(
-        || (Predicate::All, BTreeSet::new()),
-        |filter| (Predicate::Sql(filter.clone()), filter.names.clone()),
-    ))
+    match part.asks() {
+        Asks::Nothing => Ok((Predicate::All, BTreeSet::new())),
+        Asks::Sql(filter) => Ok((Predicate::Sql(filter.clone()), filter.names.clone())),
+        Asks::Sigma(body) => sigma(part, body, source),
+    }
 }
 
 impl Wanted {

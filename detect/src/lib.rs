@@ -10,6 +10,7 @@ mod duration;
 mod entries;
 mod excepted;
 mod exception;
+mod explain;
 mod filter;
 mod group;
 mod index;
@@ -38,6 +39,9 @@ pub use compile::{SourceFields, unknown_fields};
 pub use detector::Detector;
 pub use dialect::{Dialect, Dialects};
 pub use exception::{Exception, attach_exceptions};
+pub use explain::{
+    Asked, Clause, Explained, Explainer, Found, Granted, GroupKey, Joined, KeptOut, Read, Verdict, reads,
+};
 pub use load::{Loaded, Vocabulary, load};
 pub use matches::Matches;
 pub use overlay::{Narrowed, Overlay, SETTABLE, apply_overlays};

@@ -269,6 +269,6 @@ impl Progress {
 }
 
 /// The first of the columns that has a value.
-fn first_shown(events: &EventBatch, columns: &[String], row: usize) -> Option<String> {
+pub(crate) fn first_shown(events: &EventBatch, columns: &[String], row: usize) -> Option<String> {
     columns.iter().find_map(|column| shown(events, column, row).filter(|value| !value.is_empty()))
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use keytrail_model::Severity;
 
-pub use rule::{Backtest, Coverage, FileKind, Lint, LintFormat, List, Rule, Test};
+pub use rule::{Backtest, Coverage, Explain, FileKind, Lint, LintFormat, List, Rule, Test};
 
 /// Watches every credential that machines and AI agents consume, across clouds; finds misuse, names the owner, plans the
 /// exact containment and writes the ticket.

@@ -17,6 +17,7 @@ mod demo; // what a stranger sees first
 mod dialects; // the names of public Sigma rules, asked of records
 mod differential; // optimised, plain and another engine's evaluation of public rules
 mod docs; // what the documentation tells people to type
+mod explain; // why a rule finds an event, and why not
 mod golden; // what each mapping makes of its records, column by column
 mod provider_models; // planned calls against the providers' published models
 mod public_rules; // which public rules load, and why the others do not

@@ -131,7 +131,7 @@ impl Build<'_> {
 }
 
 /// `them` leaves out names that start with an underscore; a pattern has `*` anywhere.
-fn selected(name: &str, pattern: &SelectorPattern) -> bool {
+pub(super) fn selected(name: &str, pattern: &SelectorPattern) -> bool {
     match pattern {
         SelectorPattern::Them => !name.starts_with('_'),
         SelectorPattern::Pattern(pattern) => like(name, pattern),

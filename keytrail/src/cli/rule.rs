@@ -35,13 +35,27 @@ pub enum Rule {
         #[arg(value_enum, default_value_t = FileKind::Rule)]
         of: FileKind,
     },
-    /// Show a rule in full: what it reads, what it looks for, how it groups, what it leads to, what changes it.
-    Explain {
-        /// Rule id.
-        id: String,
-        #[command(flatten)]
-        rule_set: RuleSet,
-    },
+    /// Show a rule in full: what it reads, what it looks for, how it groups, what it leads to, what changes it. With
+    /// --event: why rules find that event and why not, clause by clause.
+    Explain(Explain),
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Rule id; with --event, all rules that read the event's log source unless said.
+    #[arg(required_unless_present = "event")]
+    pub id: Option<String>,
+    /// The events of a log file, of one line of it, or of stdin (`-`).
+    #[arg(long, value_name = "FILE[:LINE]")]
+    pub event: Option<String>,
+    /// How many events of the file.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+    /// How many rules that miss an event are told of, the nearest first.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub misses: usize,
+    #[command(flatten)]
+    pub rule_set: RuleSet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

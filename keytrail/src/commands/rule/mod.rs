@@ -3,6 +3,8 @@
 mod backtest;
 mod coverage;
 mod explain;
+mod explain_event;
+mod explained_text;
 mod fields;
 mod lint;
 mod list;
@@ -11,7 +13,7 @@ mod test;
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use keytrail_detect::{Body, Rule as Detection, Sources};
 
 use crate::cli::{Global, Rule, RuleSet};
@@ -28,7 +30,11 @@ pub fn run(global: &Global, command: Rule) -> Result<()> {
         Rule::Fields { source, rule_set } => fields::run(global, source.as_deref(), &rule_set),
         Rule::Functions => fields::functions(global),
         Rule::Schema { of } => schema::run(of),
-        Rule::Explain { id, rule_set } => explain::run(global, &id, &rule_set),
+        Rule::Explain(asked) => match (&asked.event, &asked.id) {
+            (Some(event), _) => explain_event::run(global, &asked, event),
+            (None, Some(id)) => explain::run(global, id, &asked.rule_set),
+            (None, None) => Err(anyhow!("say which rule, or which event: --event FILE:LINE")),
+        },
     }
 }
 
