@@ -21,6 +21,8 @@ pub enum Found {
     Values(Vec<String>),
     /// The place is the whole record.
     Record,
+    /// The place is a row of a reference table, which is not joined here.
+    Joined,
 }
 
 impl Serialize for Found {
@@ -29,6 +31,7 @@ impl Serialize for Found {
             Self::Absent => to.serialize_str("absent"),
             Self::Null => to.serialize_str("null"),
             Self::Record => to.serialize_str("record"),
+            Self::Joined => to.serialize_str("joined"),
             Self::Values(values) => to.collect_seq(values),
         }
     }
@@ -80,6 +83,7 @@ impl<'a> Event<'a> {
             Name::Event("raw") => Found::Record,
             Name::Event(column) => self.column(column),
             Name::Raw(path) => self.raw(path),
+            Name::Joined { .. } => Found::Joined,
         }
     }
 

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use datafusion::logical_expr::Expr;
-use keytrail_model::Want;
+use keytrail_model::{RawPath, Want};
 use keytrail_sql::Name;
 use rsigma_parser::{DetectionItem, Detections, Modifier, SelectorPattern, SigmaValue};
 
 use super::build::{Build, selected};
 use super::modifiers::{name, written};
 use super::place::{Fault, Place};
-use super::resolve::Resolver;
+use super::resolve::{Resolver, Target};
 
 /// What is tested as a whole.
 pub(crate) struct Piece {
@@ -29,6 +29,15 @@ pub(crate) struct Pieces<'a> {
     pub(crate) resolver: &'a Resolver<'a>,
 }
 
+/// The columns that a target reads.
+fn places(target: &Target) -> Vec<Name> {
+    match target {
+        Target::Raw(path) => vec![Name::Raw(RawPath { want: Want::Any, ..path.clone() })],
+        Target::Event(column, _) => vec![Name::Event(column)],
+        Target::Sql(computed) => computed.names.iter().cloned().collect(),
+    }
+}
+
 impl<'a> Pieces<'a> {
     pub(crate) fn item(&self, item: &DetectionItem) -> Result<Piece, Fault> {
         let expr = self.build().item(item)?;
@@ -41,7 +50,7 @@ impl<'a> Pieces<'a> {
         let mut fields = Vec::new();
         for field in std::iter::once(field.to_owned()).chain(other.iter().map(written)) {
             let targets = self.resolver.targets(&field).map_err(|message| self.place.fault(&field, message))?;
-            fields.push((field, targets.iter().map(|target| target.name(Want::Any)).collect()));
+            fields.push((field, targets.iter().flat_map(places).collect()));
         }
         Ok(Piece { written: format!("{key}: {}", list(&item.values)), expr, fields })
     }

@@ -157,7 +157,8 @@ impl<'a> Book<'a> {
     }
 
     fn take(&mut self, batch: &EventBatch) -> Result<()> {
-        for row in (0..batch.rows()).filter(|row| self.is_meant(batch, *row)) {
+        let meant: Vec<usize> = (0..batch.rows()).filter(|row| self.is_meant(batch, *row)).collect();
+        for row in meant {
             if self.abouts.len() < self.asked.limit {
                 let about = self.about(batch, row)?;
                 self.abouts.push(about);
