@@ -8,11 +8,12 @@ use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, when};
 use datafusion::physical_plan::PhysicalExpr;
 use keytrail_model::{FileError, RawPath, schema};
-use keytrail_sql::{Expression, Name, Planner, SqlError};
+use keytrail_sql::{Expression, Name, Planner, Select, SqlError};
 
 use crate::dialect::Dialect;
 use crate::excepted::{self, Excepted};
 use crate::filter::Filter;
+use crate::joining::Joining;
 use crate::rule::{Body, Rule, Sources};
 use crate::sigma::{self, Fault, Resolver, SigmaBody};
 use crate::window::{Step, Takes};
@@ -104,7 +105,7 @@ impl<'a> Part<'a> {
     pub(crate) fn columns_of(&self, key: &str, source: &SourceFields<'_>) -> Result<Columns, String> {
         match self.fields() {
             Some(_) => Ok(source.resolver().names(key)?.iter().map(Name::column).collect()),
-            None => Ok(vec![key.to_owned()]),
+            None => Ok(vec![raw_key(key).map_or_else(|| key.to_owned(), |raw| raw.column())]),
         }
     }
 
@@ -115,6 +116,14 @@ impl<'a> Part<'a> {
             Body::Sigma(_) | Body::Steps => &[],
         };
         of_sql.iter().chain(&self.rule.select)
+    }
+
+    /// Its SELECT, where that joins reference tables.
+    pub(crate) fn joined(&self) -> Option<&'a Select> {
+        match &self.rule.body {
+            Body::Sql(select) => Some(select).filter(|select| !select.joins.is_empty()),
+            Body::Sigma(_) | Body::Steps => None,
+        }
     }
 
     /// What the window looks at.
@@ -141,6 +150,21 @@ impl<'a> Part<'a> {
         let line = self.step.map_or(self.rule.line, |step| Some(step.line));
         FileError::new(&self.rule.file, line, message)
     }
+}
+
+/// What the log sources of Sigma rules do not have of the fields that those name, whatever the values are: rules that
+/// wait for values of a placeholder are looked at so.
+#[must_use]
+pub fn unknown_fields(rules: &[Rule], sources: &[SourceFields<'_>]) -> Vec<FileError> {
+    let mut errors = Vec::new();
+    for part in rules.iter().enumerate().flat_map(|(index, rule)| Part::all(index, rule)) {
+        let Body::Sigma(body) = &part.rule.body else { continue };
+        for source in sources.iter().filter(|source| part.reads(source.name)) {
+            let faults = sigma::unknown_fields(body, &source.resolver());
+            errors.extend(faults.into_iter().map(|fault| part.blame(fault)));
+        }
+    }
+    errors
 }
 
 /// What a part asks for, before any schema is known.
@@ -180,7 +204,11 @@ pub(crate) struct Compiled {
 
 /// The names that a part reads.
 pub(crate) fn wanted(part: &Part<'_>, source: &SourceFields<'_>) -> Result<Wanted, FileError> {
-    let (predicate, filter_names) = predicate(part, source)?;
+    let (predicate, mut filter_names) = predicate(part, source)?;
+    if let Some(select) = part.joined() {
+        filter_names.extend(select.on().flat_map(|value| value.names.iter().cloned()));
+        filter_names.insert(Name::Event("time"));
+    }
     let shown = part.selected().map(|(_, expression)| expression).chain(part.values().map(|(of, _)| of));
     let mut shown_names: BTreeSet<Name> = shown.flat_map(|expression| expression.names.iter().cloned()).collect();
     shown_names.extend(excepted::names(part.rule, source)?);
@@ -188,7 +216,7 @@ pub(crate) fn wanted(part: &Part<'_>, source: &SourceFields<'_>) -> Result<Wante
         Wanted { predicate, filter_names, shown_names, keys: Vec::new(), fields: Vec::new(), shown: Vec::new() };
     let Some((of, show)) = part.fields() else {
         for key in part.keys() {
-            let raw = RawPath::parse(key).filter(|_| schema::find(key).is_none()).map(Name::Raw);
+            let raw = raw_key(key);
             wanted.keys.push(vec![raw.as_ref().map_or_else(|| key.clone(), Name::column)]);
             wanted.shown_names.extend(raw);
         }
@@ -199,6 +227,11 @@ pub(crate) fn wanted(part: &Part<'_>, source: &SourceFields<'_>) -> Result<Wante
     let shown = columns(part, show, source, &mut wanted.shown_names)?;
     wanted.shown = show.iter().cloned().zip(shown).collect();
     Ok(wanted)
+}
+
+/// A key that is a raw path and no event column.
+fn raw_key(key: &str) -> Option<Name> {
+    RawPath::parse(key).filter(|_| schema::find(key).is_none()).map(Name::Raw)
 }
 
 /// Where fields stand, as Sigma rules name them.
@@ -255,10 +288,15 @@ impl Wanted {
 
     pub(crate) fn compile(&self, part: &Part<'_>, batch: &SchemaRef, planner: &Planner) -> Result<Compiled, FileError> {
         let fail = |error: SqlError| part.error(error.to_string());
-        let filter = self.filter(batch, planner).map_err(fail)?;
+        let filter = match part.joined() {
+            Some(select) => joined(select, part, batch, planner),
+            None => self.filter(batch, planner),
+        };
+        let filter = filter.map_err(fail)?;
+        let wide = filter.joining.as_ref().map_or(batch, Joining::wide);
         let mut select = Vec::new();
         for (name, expression) in part.selected() {
-            select.push((name.clone(), plan_shown(expression, batch, planner).map_err(fail)?));
+            select.push((name.clone(), plan_shown(expression, wide, planner).map_err(fail)?));
         }
         for (name, columns) in &self.shown {
             select.push((name.clone(), first_of(columns, batch, planner).map_err(fail)?));
@@ -287,6 +325,11 @@ impl Wanted {
         };
         Filter::new(&expr, batch, planner)
     }
+}
+
+fn joined(select: &Select, part: &Part<'_>, batch: &SchemaRef, planner: &Planner) -> Result<Filter, SqlError> {
+    let shown = part.selected().map(|(_, expression)| expression);
+    Filter::joined(Joining::new(select, shown, batch, planner)?, batch, planner)
 }
 
 fn first_of(columns: &[String], batch: &SchemaRef, planner: &Planner) -> Result<Arc<dyn PhysicalExpr>, SqlError> {

@@ -10,6 +10,7 @@ use crate::index::Lookup;
 use crate::matches::Matches;
 use crate::plan::Plan;
 use crate::progress::Progress;
+use crate::reference::Reference;
 use crate::rule::Rule;
 use crate::saved::NewerState;
 
@@ -18,6 +19,7 @@ pub struct Detector {
     progress: Progress,
     /// By log source.
     lookups: BTreeMap<Arc<str>, Lookup>,
+    reference: Arc<Reference>,
 }
 
 impl Detector {
@@ -29,7 +31,19 @@ impl Detector {
     /// One more worker over the same plan, with a progress of its own.
     #[must_use]
     pub fn over(plan: Arc<Plan>) -> Self {
-        Self { plan, progress: Progress::default(), lookups: BTreeMap::new() }
+        let (progress, reference) = (Progress::default(), Arc::new(Reference::default()));
+        Self { plan, progress, lookups: BTreeMap::new(), reference }
+    }
+
+    /// With the tables that rules join.
+    #[must_use]
+    pub fn joining(self, reference: Arc<Reference>) -> Self {
+        Self { reference, ..self }
+    }
+
+    /// Takes other tables from now on.
+    pub fn join(&mut self, reference: Arc<Reference>) {
+        self.reference = reference;
     }
 
     #[must_use]
@@ -49,18 +63,20 @@ impl Detector {
     /// Which rows pass which filters. Reads only `Plan::columns` and the raw paths of the batch.
     pub fn matches(&mut self, events: &EventBatch) -> Matches {
         let lookup = self.lookups.entry(Arc::clone(&events.source)).or_default();
-        self.plan.source(&events.source).map(|source| source.matches(events, lookup)).unwrap_or_default()
+        let found = self.plan.source(&events.source).map(|source| source.matches(events, lookup, &self.reference));
+        found.unwrap_or_default()
     }
 
     /// The same by evaluating every filter over every row: what `matches` must agree with.
     #[must_use]
     pub fn matches_plainly(&self, events: &EventBatch) -> Matches {
-        self.plan.source(&events.source).map(|source| source.plainly(events)).unwrap_or_default()
+        let source = self.plan.source(&events.source);
+        source.map(|source| source.plainly(events, &self.reference)).unwrap_or_default()
     }
 
     /// Counts matches; `events` holds the rows that they speak of, with all columns.
     pub fn take(&mut self, matches: &Matches, events: &EventBatch) {
-        self.progress.take(&self.plan, matches, events);
+        self.progress.take((&self.plan, &self.reference), matches, events);
     }
 
     /// Evaluates a batch that has all its columns.

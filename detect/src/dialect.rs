@@ -2,14 +2,16 @@
 //! records. What a source knows without them is its mapping's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use keytrail_model::{FileError, did_you_mean, read_yaml};
-use keytrail_sql::{Expression, Scope, parse_expression};
+use keytrail_sql::{Expression, Planner, Scope, parse_expression};
 use rsigma_parser::LogSource;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use crate::entries::OneOrMany;
+use crate::computed::Computed;
+use crate::targets::{WrittenTarget, WrittenTargets};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,7 +20,7 @@ struct Written {
     #[serde(default)]
     logsources: Vec<WrittenLogSource>,
     #[serde(default)]
-    fields: BTreeMap<String, Spanned<OneOrMany>>,
+    fields: BTreeMap<String, Spanned<WrittenTargets>>,
 }
 
 #[derive(Deserialize)]
@@ -44,8 +46,25 @@ struct Called {
 /// Where a field of a rule stands: any of these may match.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    pub(crate) targets: Vec<String>,
+    pub(crate) targets: Vec<Stands>,
     pub(crate) line: u64,
+}
+
+/// One place where it stands.
+#[derive(Clone, Debug)]
+pub(crate) enum Stands {
+    /// A raw path or an event column.
+    At(String),
+    Computed(Arc<Computed>),
+}
+
+impl Stands {
+    fn written(&self) -> &str {
+        match self {
+            Self::At(name) => name,
+            Self::Computed(computed) => &computed.text,
+        }
+    }
 }
 
 /// How rules speak of one log source.
@@ -58,7 +77,7 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    pub fn read(file: &str, text: &str) -> Result<Self, Vec<FileError>> {
+    pub fn read(file: &str, text: &str, planner: &Planner) -> Result<Self, Vec<FileError>> {
         let written: Written = read_yaml(file, text).map_err(|error| vec![error])?;
         let mut errors = Vec::new();
         let source = written.source.value;
@@ -73,11 +92,14 @@ impl Dialect {
                 Err(error) => errors.push(error),
             }
         }
-        let fields = written.fields.into_iter().map(|(name, entry)| {
-            let line = entry.referenced.line();
-            (name, Entry { targets: entry.value.into_vec(), line })
-        });
-        let dialect = Self { source, file: file.to_owned(), called, fields: fields.collect() };
+        let mut fields = BTreeMap::new();
+        for (name, entry) in written.fields {
+            match Entry::new(file, &name, entry, planner) {
+                Ok(entry) => _ = fields.insert(name, entry),
+                Err(error) => errors.push(error),
+            }
+        }
+        let dialect = Self { source, file: file.to_owned(), called, fields };
         if errors.is_empty() { Ok(dialect) } else { Err(errors) }
     }
 
@@ -90,9 +112,23 @@ impl Dialect {
         self.fields.keys().map(String::as_str)
     }
 
-    /// Every name, with where it stands.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &[String])> {
-        self.fields.iter().map(|(name, entry)| (name.as_str(), entry.targets.as_slice()))
+    /// Every name, with where it stands as that is written.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        self.fields.iter().map(|(name, entry)| (name.as_str(), entry.targets.iter().map(Stands::written).collect()))
+    }
+}
+
+impl Entry {
+    fn new(file: &str, name: &str, written: Spanned<WrittenTargets>, planner: &Planner) -> Result<Self, FileError> {
+        let target = |target| match target {
+            WrittenTarget::Name(name) => Ok(Stands::At(name)),
+            WrittenTarget::Sql(sql) => {
+                let fail = |error| FileError::new(file, Some(sql.sql.referenced.line()), format!("`{name}`: {error}"));
+                Computed::new(&sql, planner).map(Arc::new).map(Stands::Computed).map_err(fail)
+            }
+        };
+        let targets = written.value.0.into_iter().map(target).collect::<Result<_, _>>()?;
+        Ok(Self { targets, line: written.referenced.line() })
     }
 }
 
@@ -128,8 +164,9 @@ impl Dialects {
     pub fn load(files: &[(String, String)]) -> Result<Self, Vec<FileError>> {
         let mut dialects = BTreeMap::new();
         let mut errors = Vec::new();
+        let planner = Planner::new();
         for (file, text) in files {
-            match Dialect::read(file, text) {
+            match Dialect::read(file, text, &planner) {
                 Ok(dialect) => {
                     if let Some(other) = dialects.insert(dialect.source.clone(), dialect) {
                         let message = format!("dialect of `{}` is already in {}", other.source, other.file);
@@ -225,7 +262,7 @@ mod tests {
     #[test]
     fn mistakes_name_their_line() {
         let error = |text: &str| {
-            let errors = Dialect::read("gcp.audit.yaml", text).expect_err("errors");
+            let errors = Dialect::read("gcp.audit.yaml", text, &Planner::new()).expect_err("errors");
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
         let text = error("source: gcp.audt\n");
@@ -234,5 +271,35 @@ mod tests {
         assert!(text.contains("gcp.audit.yaml:2: unknown key `felds`, did you mean `fields`?"), "{text}");
         let text = error("source: gcp.audit\nlogsources:\n  - {product: gcp, where: \"a = = b\"}\n");
         assert!(text.contains("gcp.audit.yaml:3: "), "{text}");
+    }
+
+    #[test]
+    fn mistakes_in_an_expression_name_its_own_line() {
+        let error = |sql: &str| {
+            let text = format!("source: gcp.audit\nfields:\n  status:\n    - a.b\n    - {{sql: \"{sql}\"}}\n");
+            let errors = Dialect::read("gcp.audit.yaml", &text, &Planner::new()).expect_err("errors");
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        for (sql, wanted) in [
+            ("a = = b", "gcp.audit.yaml:5: `status`: "),
+            ("lowr(a)", "gcp.audit.yaml:5: `status`: invalid function"),
+            ("now()", "gcp.audit.yaml:5: `status`: `now` is not possible in a per-event expression"),
+        ] {
+            let text = error(sql);
+            assert!(text.to_lowercase().starts_with(wanted), "{text}");
+        }
+        let unknown = "source: gcp.audit\nfields:\n  status: {sqll: a}\n";
+        let errors = Dialect::read("gcp.audit.yaml", unknown, &Planner::new()).expect_err("errors");
+        let text = errors.first().map(ToString::to_string).unwrap_or_default();
+        assert!(text.starts_with("gcp.audit.yaml:3: unknown key `sqll`, did you mean `sql`?"), "{text}");
+    }
+
+    #[test]
+    fn fields_are_told_as_they_are_written() {
+        let text =
+            "source: gcp.audit\nfields:\n  status: [a.b, {sql: \"a || '.x'\"}]\n  one: {sql: upper(a)}\n  two: c\n";
+        let dialect = Dialect::read("gcp.audit.yaml", text, &Planner::new()).expect("reads");
+        let fields: Vec<_> = dialect.fields().collect();
+        assert_eq!(fields, [("one", vec!["upper(a)"]), ("status", vec!["a.b", "a || '.x'"]), ("two", vec!["c"])]);
     }
 }

@@ -3,6 +3,7 @@
 //! A Sigma predicate is checked row by row on the values themselves; anything else runs as a DataFusion expression over
 //! the candidate rows only. `plainly` is the same over every row, without index or shortcut: the oracle of the tests.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatchOptions;
@@ -11,12 +12,17 @@ use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::PhysicalExpr;
+use keytrail_model::EventBatch;
 use keytrail_sql::{Planner, SqlError, evaluate_flags};
 
+use crate::joining::Joining;
 use crate::predicate::{Ask, Predicate};
+use crate::reference::Reference;
 
 #[derive(Debug)]
 pub(crate) struct Filter {
+    /// As planned; `None` passes every row.
+    pub(crate) expr: Option<Expr>,
     pub(crate) predicate: Predicate,
     /// Decided by the tree alone.
     by_tree: bool,
@@ -25,14 +31,35 @@ pub(crate) struct Filter {
     columns: Vec<String>,
     schema: SchemaRef,
     whole: Option<Arc<dyn PhysicalExpr>>,
+    /// Decides over the rows that pass the rest, for a rule that joins reference tables.
+    pub(crate) joining: Option<Joining>,
 }
 
 impl Filter {
+    /// With joins: what needs no joined row is asked first, so that only the rest is joined.
+    pub(crate) fn joined(
+        (joining, of_events): (Joining, Option<Expr>),
+        batch: &SchemaRef,
+        planner: &Planner,
+    ) -> Result<Self, SqlError> {
+        let first = of_events.map_or_else(|| Ok(Self::all()), |expr| Self::new(&expr, batch, planner))?;
+        Ok(Self { joining: Some(joining), ..first })
+    }
+
     /// Passes every row.
     pub(crate) fn all() -> Self {
         let schema = Arc::new(Schema::empty());
         let predicate = Predicate::Other;
-        Self { predicate, by_tree: false, by_index: false, columns: Vec::new(), schema, whole: None }
+        Self {
+            expr: None,
+            predicate,
+            by_tree: false,
+            by_index: false,
+            columns: Vec::new(),
+            schema,
+            whole: None,
+            joining: None,
+        }
     }
 
     /// From a predicate planned over the schema of a batch.
@@ -44,11 +71,25 @@ impl Filter {
         let whole = Some(planner.physical(expr, &schema)?);
         let predicate = Predicate::of(expr);
         let by_index = matches!(&predicate, Predicate::Test(atom) if matches!(&atom.ask, Ask::Sigma(tests) if !tests.holds_without_value() && !tests.wants_all()));
-        Ok(Self { by_tree: predicate.is_two_valued(), by_index, predicate, columns, schema, whole })
+        let (by_tree, expr) = (predicate.is_two_valued(), Some(expr.clone()));
+        Ok(Self { expr, by_tree, by_index, predicate, columns, schema, whole, joining: None })
     }
 
     /// The rows, of those proposed or of all, that pass.
-    pub(crate) fn pass(&self, batch: &RecordBatch, proposed: Option<&[u32]>) -> Result<Vec<u32>, SqlError> {
+    pub(crate) fn pass(
+        &self,
+        events: &EventBatch,
+        proposed: Option<&[u32]>,
+        reference: &Reference,
+    ) -> Result<Vec<u32>, SqlError> {
+        let rows = self.pass_alone(&events.batch, proposed)?;
+        match &self.joining {
+            Some(joining) => joining.pass(events, &rows, reference),
+            None => Ok(rows),
+        }
+    }
+
+    fn pass_alone(&self, batch: &RecordBatch, proposed: Option<&[u32]>) -> Result<Vec<u32>, SqlError> {
         match proposed {
             Some(rows) if self.by_index => Ok(rows.to_vec()),
             Some(rows) if self.by_tree => {
@@ -56,13 +97,20 @@ impl Filter {
                 Ok(rows.iter().copied().filter(|row| bound.holds(*row as usize)).collect())
             }
             Some(rows) => self.by_expression(batch, rows),
-            None => self.plainly(batch),
+            None => self.plainly_alone(batch),
         }
     }
 
     /// Every row that passes, by the expression alone.
-    pub(crate) fn plainly(&self, batch: &RecordBatch) -> Result<Vec<u32>, SqlError> {
-        let rows = 0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
+    pub(crate) fn plainly(&self, events: &EventBatch, reference: &Reference) -> Result<Vec<u32>, SqlError> {
+        match &self.joining {
+            Some(joining) => joining.pass(events, &all_rows(&events.batch).collect::<Vec<_>>(), reference),
+            None => self.plainly_alone(&events.batch),
+        }
+    }
+
+    fn plainly_alone(&self, batch: &RecordBatch) -> Result<Vec<u32>, SqlError> {
+        let rows = all_rows(batch);
         let Some(whole) = &self.whole else { return Ok(rows.collect()) };
         let flags = evaluate_flags(whole, &self.project(batch, None)?)?;
         Ok(rows.filter(|row| is_set(&flags, *row as usize)).collect())
@@ -91,6 +139,10 @@ impl Filter {
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(plan)
     }
+}
+
+fn all_rows(batch: &RecordBatch) -> Range<u32> {
+    0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)
 }
 
 fn is_set(flags: &BooleanArray, row: usize) -> bool {

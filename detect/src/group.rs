@@ -71,7 +71,12 @@ pub(crate) struct Group {
     resources: Distinct,
     /// What a containment would act on.
     acted_on: Distinct,
+    /// Of a window's match, the event that the finding's target is taken from, where it is not the first.
+    lead: Option<(Moment, Lead)>,
 }
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Lead(#[serde(with = "shared::one")] Arc<Seen>);
 
 impl Default for Group {
     fn default() -> Self {
@@ -85,6 +90,7 @@ impl Default for Group {
             ips: Distinct::default(),
             resources: Distinct::default(),
             acted_on: Distinct::default(),
+            lead: None,
         }
     }
 }
@@ -120,6 +126,11 @@ impl Group {
     pub(crate) fn add_more(&mut self, count: u64, last: Micros) {
         self.count += count;
         self.last = self.last.max(last);
+    }
+
+    /// The event whose credential is the group's: with steps, the first event may be another's.
+    pub(crate) fn lead(&mut self, moment: Moment, seen: &Arc<Seen>) {
+        self.lead.get_or_insert_with(|| (moment, Lead(Arc::clone(seen))));
     }
 
     fn count_one(&mut self, time: Micros, outcome: Option<&str>) {
@@ -158,13 +169,24 @@ impl Group {
         self.resources.merge(&other.resources);
         self.acted_on.merge(&other.acted_on);
         other.examples.into_iter().for_each(|(moment, seen)| self.keep(moment, seen));
+        self.lead = match (self.lead.take(), other.lead) {
+            (Some(mine), Some(theirs)) => Some(if theirs.0 < mine.0 { theirs } else { mine }),
+            (mine, theirs) => mine.or(theirs),
+        };
     }
 
-    /// The first event's credential or session. One of several is not exact: an action could miss the one at fault.
-    fn target(&self, time: Micros, lead: &Seen) -> Target {
-        let mut target = Target { time, ..lead.target.clone() };
-        if self.acted_on.seen.len() > 1 {
-            target.quality = Some("group".to_owned());
+    /// The credential or session that the finding is about. Where the group is one credential's, an event of that one
+    /// says; otherwise the first event does, and one of several is not exact: an action could miss the one at fault.
+    fn target(&self, rule: &Rule, key: &[String], first: (&Moment, &Seen)) -> Target {
+        let (moment, seen) = self.lead.as_ref().map_or(first, |(moment, lead)| (moment, &lead.0));
+        let mut target = Target { time: moment.0, resources: seen.resources.clone(), ..seen.target.as_ref().clone() };
+        match credential_of(rule, key) {
+            Some(credential) if target.credential.as_deref() != Some(credential) => {
+                target.quality = Some("none".to_owned());
+            }
+            Some(_) => {}
+            None if self.acted_on.seen.len() > 1 => target.quality = Some("group".to_owned()),
+            None => {}
         }
         target
     }
@@ -186,7 +208,7 @@ impl Group {
             last_seen: self.last,
             count: self.count,
             outcomes: self.outcomes.clone(),
-            target: self.target(moment.0, lead),
+            target: self.target(rule, key, (moment, lead)),
             guardrails: self.guardrails.iter().cloned().collect(),
             examples: self.examples.iter().map(|(moment, seen)| seen.example(moment)).collect(),
             ips: self.ips.list(),
@@ -202,6 +224,12 @@ impl Group {
             shadow: rule.state == State::Shadow,
         })
     }
+}
+
+/// The credential that a window's group is about, where it is grouped by one.
+pub(crate) fn credential_of<'a>(rule: &Rule, key: &'a [String]) -> Option<&'a str> {
+    let at = rule.group_by.iter().position(|column| column == "credential")?;
+    rule.window.as_ref().and_then(|_| key.get(at)).map(String::as_str)
 }
 
 /// A finding's id: of its rule, group and period, and of nothing else.

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock. Never sees a record's bytes, only event columns and the raw paths that its rules name.
 
 mod compile;
+mod computed;
 mod detector;
 mod dialect;
 mod duration;
@@ -13,6 +14,7 @@ mod explain;
 mod filter;
 mod group;
 mod index;
+mod joining;
 mod load;
 mod matches;
 mod nesting;
@@ -20,18 +22,20 @@ mod overlay;
 mod plan;
 mod predicate;
 mod progress;
+mod reference;
 mod rule;
 mod saved;
 mod seen;
 mod shared;
 mod sigma;
+mod targets;
 mod template;
 #[cfg(test)]
 mod tests;
 mod values;
 mod window;
 
-pub use compile::SourceFields;
+pub use compile::{SourceFields, unknown_fields};
 pub use detector::Detector;
 pub use dialect::{Dialect, Dialects};
 pub use exception::{Exception, attach_exceptions};
@@ -43,6 +47,7 @@ pub use matches::Matches;
 pub use overlay::{Narrowed, Overlay, SETTABLE, apply_overlays};
 pub use plan::Plan;
 pub use progress::{Progress, RuleFailure};
+pub use reference::Reference;
 pub use rule::{Body, Rule, RuleTest, Sources, State, Status};
 pub use saved::{NewerState, Saved};
 pub use sigma::{Placeholders, SigmaBody};

@@ -23,6 +23,8 @@ pub struct Loaded {
     pub errors: Vec<FileError>,
     /// Rules left out because a placeholder has no values, and what to do about it.
     pub skipped: Vec<FileError>,
+    /// Those rules, with the names of their fields as they are.
+    pub left_out: Vec<Rule>,
 }
 
 /// Reads rule files (name and text): ours, and Sigma's with any number of documents.
@@ -57,9 +59,12 @@ pub fn load(files: &[(String, String)], vocabulary: &Vocabulary) -> Loaded {
 impl Loaded {
     /// Puts placeholders in; the names of the Sigma rules that are left out.
     fn expand(&mut self, placeholders: &Placeholders, documents: &mut Documents) -> BTreeSet<String> {
-        let skipped = &mut self.skipped;
+        let (skipped, left_out_rules) = (&mut self.skipped, &mut self.left_out);
         let mut keep = |rule: &mut Rule| {
             let missing = missing(rule, placeholders);
+            if !missing.is_empty() {
+                left_out_rules.push(rule.clone());
+            }
             skipped.extend(missing.iter().cloned());
             missing.is_empty()
         };
@@ -197,6 +202,7 @@ mod tests {
             text.starts_with("x.yml:5: rule skipped: placeholder `%names%` has no values: write `names: "),
             "{text}"
         );
+        assert_eq!(none.left_out.iter().map(|rule| rule.file.as_str()).collect::<Vec<_>>(), ["x.yml"]);
         assert_eq!(loaded(&[("x.yml", &rule)], "names: [a, b]").rules.len(), 1);
     }
 

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::PhysicalExpr;
+use keytrail_model::tables::{TABLES, Table};
 use keytrail_model::{EventBatch, FileError, RawPath, schema};
-use keytrail_sql::{Name, Planner, schema_of};
+use keytrail_sql::{Name, Planner, SqlError, schema_of};
 
 use crate::compile::{Columns, Compiled, Part, SourceFields, wanted};
 use crate::excepted::Excepted;
@@ -15,6 +17,7 @@ use crate::filter::Filter;
 use crate::index::{Index, Lookup};
 use crate::matches::Matches;
 use crate::nesting::Nesting;
+use crate::reference::Reference;
 use crate::rule::Rule;
 use crate::window::Window;
 
@@ -35,6 +38,8 @@ pub(crate) struct SourcePlan {
     filters: Vec<Filter>,
     /// By filter.
     feeds: Vec<Vec<Feed>>,
+    /// Predicates that read the same are asked once.
+    alike: HashMap<Expr, usize>,
     index: Index,
 }
 
@@ -79,8 +84,18 @@ impl Plan {
     }
 
     #[must_use]
+    pub fn has_windows(&self) -> bool {
+        self.rules.iter().any(|rule| rule.window.is_some())
+    }
+
+    #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// The reference tables that rules join.
+    pub fn joined(&self) -> impl Iterator<Item = &'static Table> + '_ {
+        TABLES.iter().filter(|table| self.rules.iter().flat_map(Rule::joins).any(|join| join.table.name == table.name))
     }
 
     /// A rule and its window, where it has one.
@@ -128,29 +143,52 @@ fn parts(rules: &[Rule]) -> impl Iterator<Item = Part<'_>> {
 impl SourcePlan {
     fn add(&mut self, part: &Part<'_>, compiled: Compiled) {
         let Compiled { filter, select, values, excepted, keys } = compiled;
-        self.filters.push(filter);
-        self.feeds.push(vec![Feed { rule: part.index, step: part.number, keys, select, values, excepted }]);
+        let feed = Feed { rule: part.index, step: part.number, keys, select, values, excepted };
+        let next = self.filters.len();
+        let at = match &filter.expr {
+            Some(expr) if filter.joining.is_none() => *self.alike.entry(expr.clone()).or_insert(next),
+            _ => next,
+        };
+        if at == next {
+            self.filters.push(filter);
+            self.feeds.push(Vec::new());
+        }
+        if let Some(feeds) = self.feeds.get_mut(at) {
+            feeds.push(feed);
+        }
     }
 
     pub(crate) fn feeds_of(&self, filter: u32) -> &[Feed] {
         self.feeds.get(filter as usize).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// The batch with the columns that a filter joined; `None` for a filter without joins.
+    pub(crate) fn widened(
+        &self,
+        filter: u32,
+        events: &EventBatch,
+        rows: &[u32],
+        reference: &Reference,
+    ) -> Result<Option<EventBatch>, SqlError> {
+        let joining = self.filters.get(filter as usize).and_then(|filter| filter.joining.as_ref());
+        joining.map(|joining| joining.widen(events, rows, reference)).transpose()
+    }
+
     /// The rows that each filter passes, by way of the index.
-    pub(crate) fn matches(&self, events: &EventBatch, lookup: &mut Lookup) -> Matches {
+    pub(crate) fn matches(&self, events: &EventBatch, lookup: &mut Lookup, reference: &Reference) -> Matches {
         let mut matches = Matches::default();
         self.index.propose(&events.batch, lookup, &mut |filter, rows| {
             let Some(found) = self.filters.get(filter as usize) else { return };
-            matches.push(filter, found.pass(&events.batch, rows));
+            matches.push(filter, found.pass(events, rows, reference));
         });
         matches.sorted()
     }
 
     /// The same without index or shortcut.
-    pub(crate) fn plainly(&self, events: &EventBatch) -> Matches {
+    pub(crate) fn plainly(&self, events: &EventBatch, reference: &Reference) -> Matches {
         let mut matches = Matches::default();
         for (filter, found) in (0u32..).zip(&self.filters) {
-            matches.push(filter, found.plainly(&events.batch));
+            matches.push(filter, found.plainly(events, reference));
         }
         matches.sorted()
     }
@@ -159,14 +197,14 @@ impl SourcePlan {
 fn raw(name: &Name) -> Option<RawPath> {
     match name {
         Name::Raw(path) => Some(path.clone()),
-        Name::Event(_) => None,
+        Name::Event(_) | Name::Joined { .. } => None,
     }
 }
 
 fn event(name: &Name) -> Option<String> {
     match name {
         Name::Event(column) => Some((*column).to_owned()),
-        Name::Raw(_) => None,
+        Name::Raw(_) | Name::Joined { .. } => None,
     }
 }
 

@@ -3,19 +3,18 @@
 use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, ArrayRef, AsArray};
 use keytrail_model::{EventBatch, Finding, Micros};
-use keytrail_sql::evaluate;
 use serde::{Deserialize, Serialize};
 
 use crate::compile::Columns;
 use crate::group::{self, Group};
 use crate::matches::Matches;
 use crate::plan::{Feed, Plan};
+use crate::reference::Reference;
 use crate::rule::Rule;
 use crate::seen::{Pool, Seen};
 use crate::template::shown;
-use crate::values::Values;
+use crate::values::{Selected, Values};
 use crate::window::{Entry, Lane, Match};
 
 /// A rule that failed while running. It is never silent: it becomes a finding of its own.
@@ -49,17 +48,25 @@ pub struct Progress {
 
 impl Progress {
     /// Counts the matches of a batch; `events` holds the rows that `matches` speaks of, with all their columns.
-    pub fn take(&mut self, plan: &Plan, matches: &Matches, events: &EventBatch) {
+    pub fn take(&mut self, (plan, reference): (&Plan, &Reference), matches: &Matches, events: &EventBatch) {
         let Some(source) = plan.source(&events.source) else { return };
         for (filter, rows) in &matches.passed {
-            for feed in source.feeds_of(*filter) {
-                self.feed(plan, feed, rows, events);
+            match source.widened(*filter, events, rows, reference) {
+                Ok(wide) => {
+                    let events = wide.as_ref().unwrap_or(events);
+                    source.feeds_of(*filter).iter().for_each(|feed| self.feed(plan, feed, rows, events));
+                }
+                Err(error) => self.fail_all(plan, source.feeds_of(*filter), events, &error.to_string()),
             }
         }
         for (filter, reason) in &matches.failed {
-            for rule in source.feeds_of(*filter).iter().filter_map(|feed| plan.rules().get(feed.rule)) {
-                self.fail(rule, events, reason.clone());
-            }
+            self.fail_all(plan, source.feeds_of(*filter), events, reason);
+        }
+    }
+
+    fn fail_all(&mut self, plan: &Plan, feeds: &[Feed], events: &EventBatch, reason: &str) {
+        for rule in feeds.iter().filter_map(|feed| plan.rules().get(feed.rule)) {
+            self.fail(rule, events, reason.to_owned());
         }
     }
 
@@ -71,12 +78,13 @@ impl Progress {
     fn feed(&mut self, plan: &Plan, feed: &Feed, rows: &[u32], events: &EventBatch) {
         let Some(rule) = plan.rules().get(feed.rule) else { return };
         let done = feed.excepted.left(rows.to_vec(), events, &mut self.excepted).and_then(|rows| {
+            let selected = Selected::of(feed, events);
             if rule.window.is_none() {
-                rows.iter().for_each(|row| self.count(rule, feed, events, *row as usize));
+                rows.iter().for_each(|row| self.count((rule, feed), events, *row as usize, &selected));
                 return Ok(());
             }
-            let values = Values::of(feed, events).map_err(|error| error.to_string())?;
-            rows.iter().for_each(|row| self.enter(plan, (rule, feed), (events, *row as usize), &values));
+            let looked_at = (Values::of(feed, events).map_err(|error| error.to_string())?, selected);
+            rows.iter().for_each(|row| self.enter(plan, (rule, feed), (events, *row as usize), &looked_at));
             Ok(())
         });
         if let Err(reason) = done {
@@ -85,11 +93,11 @@ impl Progress {
     }
 
     /// A rule that looks at one event at a time: the event counts into its group.
-    fn count(&mut self, rule: &Rule, feed: &Feed, events: &EventBatch, row: usize) {
+    fn count(&mut self, (rule, feed): (&Rule, &Feed), events: &EventBatch, row: usize, selected: &Selected<'_>) {
         let value = |columns: &Columns| first_shown(events, columns, row).unwrap_or_else(|| "(none)".to_owned());
         let key = (feed.rule, feed.keys.iter().map(value).collect());
         let pool = &mut self.pool;
-        let seen = || pool.share(Seen::new(rule, events, row, selected(feed, events, row)));
+        let seen = || pool.share(Seen::new(rule, events, row, selected.at(row)));
         let start = events.time(row).bucket(rule.suppress_for);
         self.groups.entry((key, start)).or_default().add(events, row, seen);
     }
@@ -100,11 +108,11 @@ impl Progress {
         plan: &Plan,
         (rule, feed): (&Rule, &Feed),
         (events, row): (&EventBatch, usize),
-        values: &Values,
+        (values, selected): &(Values, Selected<'_>),
     ) {
         let value = |columns: &Columns| first_shown(events, columns, row);
         let Some(key) = feed.keys.iter().map(value).collect::<Option<Vec<_>>>() else { return };
-        let seen = self.pool.share(Seen::new(rule, events, row, selected(feed, events, row)));
+        let seen = self.pool.share(Seen::new(rule, events, row, selected.at(row)));
         for value in values.at(row) {
             let entry = Entry {
                 time: events.time(row),
@@ -182,6 +190,11 @@ impl Progress {
         self.open.insert(key.clone(), start);
         let group = self.groups.entry((key.clone(), start)).or_default();
         let extra = found.count.saturating_sub(found.entries.len() as u64);
+        let own = group::credential_of(rule, &key.1);
+        let own = |entry: &&Entry| own.is_some() && entry.seen.target.credential.as_deref() == own;
+        if let Some(entry) = found.entries.iter().rfind(own) {
+            group.lead((entry.time, entry.event_id.clone(), entry.place.clone()), &entry.seen);
+        }
         let mut before: Option<group::Moment> = None;
         for entry in found.entries {
             let moment = (entry.time, entry.event_id, entry.place);
@@ -192,6 +205,12 @@ impl Progress {
             before = Some(moment);
         }
         group.add_more(extra, found.last);
+    }
+
+    /// Nothing yet, from the settled point of this one on: for a worker that will be merged.
+    #[must_use]
+    pub fn fresh(&self) -> Self {
+        Self { settled: self.settled, ..Self::default() }
     }
 
     /// Takes over what another worker of the same plan counted, up to the same settled point. The order of merging does
@@ -252,29 +271,4 @@ impl Progress {
 /// The first of the columns that has a value.
 pub(crate) fn first_shown(events: &EventBatch, columns: &[String], row: usize) -> Option<String> {
     columns.iter().find_map(|column| shown(events, column, row).filter(|value| !value.is_empty()))
-}
-
-/// The rule's evidence columns for one event.
-fn selected(feed: &Feed, events: &EventBatch, row: usize) -> BTreeMap<String, String> {
-    if feed.select.is_empty() {
-        return BTreeMap::new();
-    }
-    let one = events.batch.slice(row, 1);
-    let column = |(name, expr): &(String, _)| {
-        let array = evaluate(expr, &one).ok()?;
-        first_text(&array).map(|text| (name.clone(), text))
-    };
-    feed.select.iter().filter_map(column).collect()
-}
-
-fn first_text(array: &ArrayRef) -> Option<String> {
-    if array.is_empty() || array.is_null(0) {
-        return None;
-    }
-    if let Some(texts) = array.as_string_view_opt() {
-        return Some(texts.value(0).to_owned());
-    }
-    let values = array.as_list_opt::<i32>()?.value(0);
-    let texts: Vec<&str> = values.as_string_view_opt()?.iter().flatten().collect();
-    Some(texts.join(", "))
 }

@@ -3,7 +3,7 @@
 //! Reads and checks one file; planning against a log source's columns is `compile`'s.
 
 use keytrail_model::{FileError, Micros, Severity, did_you_mean, read_yaml, schema};
-use keytrail_sql::{Expression, Name, Scope, Select, parse_expression, parse_select};
+use keytrail_sql::{Expression, Join, Name, Scope, Select, parse_expression, parse_select};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
@@ -94,6 +94,17 @@ pub struct RuleTest {
 }
 
 impl RuleTest {
+    /// The rows that it gives of a reference table.
+    #[must_use]
+    pub fn rows(&self, table: &str) -> &[Map<String, Value>] {
+        match table {
+            "credentials" => &self.credentials,
+            "owners" => &self.owners,
+            "edges" => &self.edges,
+            _ => &[],
+        }
+    }
+
     /// All records, written as `records:` or `record:`.
     pub fn all_records(&self) -> impl Iterator<Item = &Value> {
         self.records.iter().chain(&self.record)
@@ -208,11 +219,18 @@ impl Rule {
         }
     }
 
-    /// Whether the rule has to wait for the watermark: other events decide, over a window or through a column that
-    /// lineage fills from them.
+    /// Whether the rule has to wait for the watermark: other events decide, over a window, through a join, or through a
+    /// column that lineage fills from them.
     #[must_use]
     pub fn settled(&self) -> bool {
-        self.window.is_some() || self.names().any(|name| matches!(name, Name::Event(name) if LATER.contains(name)))
+        let later = |name: &Name| matches!(name, Name::Event(name) if LATER.contains(name));
+        self.window.is_some() || self.joins().next().is_some() || self.names().any(later)
+    }
+
+    /// The reference tables that it joins.
+    pub fn joins(&self) -> impl Iterator<Item = &Join> {
+        let select = if let Body::Sql(select) = &self.body { Some(select) } else { None };
+        select.into_iter().flat_map(|select| &select.joins)
     }
 
     /// The names that conditions of the rule read, a Sigma detection's aside: those are fields of the record.
@@ -227,7 +245,8 @@ impl Rule {
             Takes::Sigma { .. } | Takes::Matches(_) => None,
         });
         let excepted = self.exceptions.iter().map(|exception| &exception.filter);
-        let all = filter.into_iter().chain(steps).chain(narrowed).chain(excepted);
+        let joined = self.joins().flat_map(|join| join.on.iter().map(|(_, value)| value));
+        let all = filter.into_iter().chain(joined).chain(steps).chain(narrowed).chain(excepted);
         all.flat_map(|condition| &condition.names)
     }
 }
@@ -242,7 +261,7 @@ impl Reader<'_> {
         self.check_id(&written.id);
         let (body, text, line) = self.body(&written)?;
         let summary = self.template(&written.summary);
-        let select = self.select(&written.select);
+        let select = self.select(&written.select, &body);
         let group_by = self.group_by(&written.group_by);
         let suppress_for = self.suppress_for(written.suppress_for.as_ref());
         let (window, steps) = self.window(&written, &group_by, suppress_for);
@@ -309,7 +328,7 @@ impl Reader<'_> {
         let line = text.referenced.line();
         match parse_expression(&text.value, Scope::Rule) {
             Ok(filter) => {
-                let body = Body::Sql(Select { filter: Some(filter), columns: Vec::new() });
+                let body = Body::Sql(Select::filter(filter));
                 Some((body, text.value.clone(), line))
             }
             Err(error) => {
@@ -351,10 +370,15 @@ impl Reader<'_> {
         }
     }
 
-    fn select(&mut self, written: &[Spanned<String>]) -> Vec<(String, Expression)> {
+    /// What the rule's SELECT joins may be shown too.
+    fn select(&mut self, written: &[Spanned<String>], body: &Body) -> Vec<(String, Expression)> {
+        let parse = |text: &str| match body {
+            Body::Sql(select) => select.expression(text),
+            Body::Sigma(_) | Body::Steps => parse_expression(text, Scope::Rule),
+        };
         let mut select = Vec::new();
         for text in written {
-            match parse_expression(&text.value, Scope::Rule) {
+            match parse(&text.value) {
                 Ok(expression) => select.push((text.value.replace('"', ""), expression)),
                 Err(error) => self.fail(text.referenced.line(), error.to_string()),
             }

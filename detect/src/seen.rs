@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::group::Moment;
 use crate::rule::Rule;
+use crate::shared;
 
 /// How many different ones are told apart before the pool starts anew.
 const POOL_MAX: usize = 16_384;
@@ -31,7 +32,9 @@ pub struct Seen {
     /// The rule's evidence columns.
     pub(crate) selected: BTreeMap<String, String>,
     pub(crate) summary: String,
-    pub(crate) target: Target,
+    /// Without the time and resources, which are the event's: so that many events share one.
+    #[serde(with = "shared::one")]
+    pub(crate) target: Arc<Target>,
 }
 
 impl Seen {
@@ -51,7 +54,7 @@ impl Seen {
             acted_on: Self::acted_on(events, row).map(str::to_owned),
             selected,
             summary: rule.summary.fill(events, row),
-            target: target(events, row),
+            target: Arc::new(target(events, row)),
         }
     }
 
@@ -99,7 +102,7 @@ fn target(events: &EventBatch, row: usize) -> Target {
         session: text("session"),
         on_behalf_of: text("on_behalf_of"),
         agent: text("agent"),
-        resources: events.texts("resources", row),
+        resources: Vec::new(),
         time: Micros(0),
     }
 }
@@ -108,19 +111,34 @@ fn target(events: &EventBatch, row: usize) -> Target {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pool {
     known: HashMap<u64, Arc<Seen>>,
+    targets: HashMap<u64, Arc<Target>>,
 }
 
 impl Pool {
-    pub(crate) fn share(&mut self, seen: Seen) -> Arc<Seen> {
-        let mut hash = DefaultHasher::new();
-        (&seen.summary, &seen.action, &seen.outcome, &seen.ip, &seen.resources, &seen.acted_on).hash(&mut hash);
-        if self.known.len() >= POOL_MAX {
-            self.known.clear();
-        }
-        let known = self.known.entry(hash.finish()).or_insert_with(|| Arc::new(seen.clone()));
-        if **known != seen {
-            *known = Arc::new(seen);
-        }
-        Arc::clone(known)
+    pub(crate) fn share(&mut self, mut seen: Seen) -> Arc<Seen> {
+        let target = &seen.target;
+        let key = hash_of(&(&target.credential, &target.session, &target.actor, &target.agent));
+        seen.target = one(&mut self.targets, key, Arc::clone(target));
+        let what = (&seen.summary, &seen.action, &seen.outcome);
+        let key = hash_of(&(what, &seen.ip, &seen.resources, &seen.acted_on));
+        one(&mut self.known, key, Arc::new(seen))
     }
+}
+
+/// The one that is known under the key, if it is the same; otherwise this one takes its place.
+fn one<T: PartialEq>(known: &mut HashMap<u64, Arc<T>>, key: u64, new: Arc<T>) -> Arc<T> {
+    if known.len() >= POOL_MAX {
+        known.clear();
+    }
+    let kept = known.entry(key).or_insert_with(|| Arc::clone(&new));
+    if **kept != *new {
+        *kept = new;
+    }
+    Arc::clone(kept)
+}
+
+fn hash_of(value: &impl Hash) -> u64 {
+    let mut hash = DefaultHasher::new();
+    value.hash(&mut hash);
+    hash.finish()
 }

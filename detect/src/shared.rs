@@ -18,6 +18,25 @@ pub(crate) mod sorted {
     }
 }
 
+/// A shared value as what it is.
+pub(crate) mod one {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(from: D) -> Result<Arc<T>, D::Error>
+    where
+        T: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        T::deserialize(from).map(Arc::new)
+    }
+}
+
 /// A map of shared values as pairs.
 pub(crate) mod pairs {
     use std::collections::BTreeMap;

@@ -1,9 +1,11 @@
-//! What a window looks at in one event: the values of its `of:` columns.
+//! What is taken of one event beside its columns: the evidence that a rule selects, and the values that its window
+//! looks at.
+
+use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use keytrail_sql::{SqlError, evaluate};
-
 use keytrail_model::EventBatch;
+use keytrail_sql::{SqlError, evaluate};
 
 use crate::plan::Feed;
 use crate::window::{Value, network};
@@ -53,4 +55,25 @@ fn texts(array: &ArrayRef, row: usize, as_network: bool) -> Vec<String> {
     let Some(lists) = array.as_list_opt::<i32>().filter(|lists| lists.is_valid(row)) else { return Vec::new() };
     let values = lists.value(row);
     values.as_string_view_opt().into_iter().flat_map(|texts| texts.iter().flatten()).filter_map(text).collect()
+}
+
+/// A feed's evidence columns over one batch, by name.
+pub(crate) struct Selected<'a> {
+    columns: Vec<(&'a str, ArrayRef)>,
+}
+
+impl<'a> Selected<'a> {
+    /// A column that does not evaluate shows nothing: the event has matched all the same.
+    pub(crate) fn of(feed: &'a Feed, events: &EventBatch) -> Self {
+        let one = |(name, expr): &'a (String, _)| Some((name.as_str(), evaluate(expr, &events.batch).ok()?));
+        Self { columns: feed.select.iter().filter_map(one).collect() }
+    }
+
+    pub(crate) fn at(&self, row: usize) -> BTreeMap<String, String> {
+        let shown = |(name, array): &(&str, ArrayRef)| {
+            let texts = texts(array, row, false);
+            (!texts.is_empty()).then(|| ((*name).to_owned(), texts.join(", ")))
+        };
+        self.columns.iter().filter_map(shown).collect()
+    }
 }

@@ -135,7 +135,7 @@ impl Mapping {
             self.columns.iter().filter(|(name, ..)| wanted(name)).flat_map(|(_, expression, _)| &expression.names);
         let named = columns.filter_map(|name| match name {
             Name::Raw(path) => Some(path.clone()),
-            Name::Event(_) => None,
+            Name::Event(_) | Name::Joined { .. } => None,
         });
         let recognised = self.recognise.iter().flatten().map(|(path, _)| path.clone());
         named.chain(recognised).chain(self.redact.iter().cloned()).collect()

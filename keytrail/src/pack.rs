@@ -142,7 +142,7 @@ impl Pack {
 
     /// The same with those that are switched off. What was left out, and why, is said on stderr.
     pub fn all_rules(&self) -> Result<Vec<Rule>> {
-        let Loaded { mut rules, errors, skipped } = self.load()?;
+        let Loaded { mut rules, errors, skipped, .. } = self.load()?;
         skipped.iter().for_each(|skipped| warn(&skipped.to_string()));
         if !errors.is_empty() {
             self.skip(errors)?;
@@ -218,13 +218,22 @@ impl Pack {
 
 /// Plans rules over the log sources that the mappings give.
 pub fn plan(rules: Vec<Rule>, mappings: &[Arc<Mapping>], dialects: &Dialects) -> Result<Plan, Vec<FileError>> {
+    over_sources(mappings, dialects, |sources| Plan::new(rules, sources))
+}
+
+/// The fields that rules name and the log sources that they read do not have.
+pub fn unknown_fields(rules: &[Rule], mappings: &[Arc<Mapping>], dialects: &Dialects) -> Vec<FileError> {
+    over_sources(mappings, dialects, |sources| keytrail_detect::unknown_fields(rules, sources))
+}
+
+fn over_sources<T>(mappings: &[Arc<Mapping>], dialects: &Dialects, look: impl FnOnce(&[SourceFields<'_>]) -> T) -> T {
     let read: Vec<&Arc<Mapping>> = mappings.iter().filter(|mapping| mapping.ignore.is_none()).collect();
     let knows: Vec<_> = read.iter().map(|mapping| |path: &RawPath| mapping.knows(path)).collect();
     let sources = read.iter().zip(&knows).map(|(mapping, knows)| {
         let name = mapping.source.as_str();
         SourceFields { name, knows, dialect: dialects.get(name) }
     });
-    Plan::new(rules, &sources.collect::<Vec<_>>())
+    look(&sources.collect::<Vec<_>>())
 }
 
 /// Reads every file with `read`; what went well, and every error.

@@ -10,15 +10,16 @@ use std::thread::available_parallelism;
 
 use anyhow::{Result, anyhow};
 use indicatif::ProgressBar;
-use keytrail_detect::{Detector, Matches, Plan, Rule, RuleFailure};
+use keytrail_detect::{Detector, Matches, Plan, Reference, Rule, RuleFailure};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader, Unfinished, Unknown, expand};
 use keytrail_lineage::{ENRICHED, Enricher};
 use keytrail_model::{Action, EventBatch, FileError, Finding, Micros, Place, Reject};
 use keytrail_remediate::{Playbooks, Ticket, plan, tickets};
 
 use crate::census::Census;
+use crate::clock::Clock;
 use crate::failure::Failure;
-use crate::feed::{Item, feed, feed_one};
+use crate::feed::{Feed, Item};
 use crate::pack::Pack;
 
 /// The event columns that lineage learns from.
@@ -47,6 +48,9 @@ const LEARNT: [&str; 20] = [
 
 /// How many rejects are kept; all are counted.
 const REJECTS_KEPT: usize = 10_000;
+
+/// Chunks for each thread between two times that windows are settled: few enough that memory stays flat.
+const ROUND: usize = 8;
 
 /// Something to read.
 #[derive(Clone)]
@@ -172,15 +176,21 @@ impl Pipeline {
         bar: &ProgressBar,
         keep: Option<&mut Keep<'_>>,
     ) -> Result<Outcome> {
-        let learns = extent.conclude || extent.census || self.reads_enriched();
+        let joins = self.plan.joined().next().is_some();
+        if joins {
+            self.enricher.learn_uses();
+        }
+        let windows = self.plan.has_windows();
+        let learns = extent.conclude || extent.census || joins || windows || self.reads_enriched();
         let size = inputs.iter().map(Input::size).sum::<u64>();
         bar.set_length(if learns { 2 * size } else { size });
+        let mut clock = Clock::default();
         if learns {
             bar.set_message("learning");
-            self.learn(extent, inputs, bar)?;
+            clock = self.learn(extent, inputs, bar)?;
         }
         bar.set_message("detecting");
-        let mut done = self.detect(extent, inputs, bar, keep)?;
+        let mut done = self.detect(extent, &clock, Feed::new(inputs, &self.limits, bar), keep)?;
         bar.finish_and_clear();
         done.detector.settle(Micros(i64::MAX));
         let mut outcome = done.outcome;
@@ -194,51 +204,61 @@ impl Pipeline {
         Ok(outcome)
     }
 
+    /// The tables that rules join, of what was learnt so far.
+    pub fn reference(&self) -> Result<Reference> {
+        Ok(Reference::new(self.plan.joined().map(|table| (table, self.enricher.rows(table))))?)
+    }
+
     /// Whether a predicate reads what only enrichment fills.
     fn reads_enriched(&self) -> bool {
         ENRICHED.iter().any(|column| self.plan.columns().contains(*column))
     }
 
-    fn learn(&mut self, extent: Extent, inputs: &[Input], bar: &ProgressBar) -> Result<()> {
+    fn learn(&mut self, extent: Extent, inputs: &[Input], bar: &ProgressBar) -> Result<Clock> {
         let columns = Some(LEARNT.iter().map(|&name| name.to_owned()).collect());
         let normaliser = self.normaliser(&Needed { columns, paths: BTreeMap::new() })?;
-        let learner = || Learner { normaliser: normaliser.fork(), enricher: self.enricher.clone() };
+        let learner =
+            || Learner { normaliser: normaliser.fork(), enricher: self.enricher.clone(), clock: Clock::default() };
         let mut learners: Vec<Learner> = (0..extent.threads.max(1)).map(|_| learner()).collect();
         let takers = learners.iter_mut().map(|learner| |item| learner.take(item)).collect();
-        feed(inputs, &self.limits, bar, takers)?;
-        learners.into_iter().for_each(|learner| self.enricher.learn(learner.enricher.into_facts()));
-        Ok(())
+        Feed::new(inputs, &self.limits, bar).share(usize::MAX, takers)?;
+        let mut clock = Clock::default();
+        for learner in learners {
+            clock.merge(&learner.clock);
+            self.enricher.learn(learner.enricher.into_facts());
+        }
+        Ok(clock)
     }
 
-    fn detect(
-        &self,
-        extent: Extent,
-        inputs: &[Input],
-        bar: &ProgressBar,
-        keep: Option<&mut Keep<'_>>,
-    ) -> Result<Worker> {
+    fn detect(&self, extent: Extent, clock: &Clock, mut feed: Feed<'_>, keep: Option<&mut Keep<'_>>) -> Result<Worker> {
         let whole = extent.census || self.reads_enriched();
         let columns = (!whole).then(|| self.plan.columns().clone());
         let normaliser = self.normaliser(&Needed { columns, paths: self.plan.paths().clone() })?;
         let enriches = extent.conclude || whole;
+        let reference = Arc::new(self.reference()?);
         let worker = || Worker {
             normaliser: normaliser.fork(),
-            detector: Detector::over(Arc::clone(&self.plan)),
+            detector: Detector::over(Arc::clone(&self.plan)).joining(Arc::clone(&reference)),
             enricher: enriches.then(|| self.enricher.clone()),
             whole,
             extent,
             outcome: Outcome::default(),
         };
+        let mut done = worker();
         if let Some(keep) = keep {
-            let mut only = worker();
-            feed_one(inputs, &self.limits, bar, &mut |item| only.take(item, keep))?;
-            return Ok(only);
+            feed.hand_out(usize::MAX, &mut |item| done.take(item, keep))?;
+            return Ok(done);
         }
         let mut workers: Vec<Worker> = (0..extent.threads.max(1)).map(|_| worker()).collect();
-        let takers = workers.iter_mut().map(|worker| |item| worker.take(item, &mut |_| {}));
-        feed(inputs, &self.limits, bar, takers.collect())?;
-        let mut done = worker();
-        workers.into_iter().for_each(|other| done.merge(other, &self.plan));
+        let mut more = true;
+        while more {
+            let takers = workers.iter_mut().map(|worker| |item| worker.take(item, &mut |_| {})).collect();
+            more = feed.share(feed.number() + ROUND * extent.threads.max(1), takers)?;
+            workers.iter_mut().for_each(|worker| done.join(worker, &self.plan));
+            if let Some(watermark) = clock.after(feed.number()) {
+                done.detector.settle(watermark);
+            }
+        }
         Ok(done)
     }
 
@@ -265,13 +285,15 @@ pub type Keep<'a> = dyn FnMut(EventBatch) + 'a;
 struct Learner {
     normaliser: Normaliser,
     enricher: Enricher,
+    clock: Clock,
 }
 
 impl Learner {
     fn take(&mut self, item: Item) -> Result<()> {
-        if let Ok(chunk) = item {
+        if let Ok(chunk) = item.read {
             let mut found = Normalised::default();
             self.normaliser.normalise(chunk, &mut found);
+            self.clock.note(item.number, &found.batches);
             found.batches.iter().for_each(|batch| self.enricher.observe(batch));
         }
         Ok(())
@@ -293,7 +315,7 @@ impl Worker {
     fn take(&mut self, item: Item, keep: &mut Keep<'_>) -> Result<()> {
         let mut found = Normalised::default();
         let mut rejects = Vec::new();
-        match item {
+        match item.read {
             Ok(chunk) => self.normaliser.normalise(chunk, &mut found),
             Err(reject) => rejects.push(reject),
         }
@@ -340,9 +362,11 @@ impl Worker {
         }
     }
 
-    fn merge(&mut self, mut other: Self, plan: &Plan) {
-        self.detector.progress_mut().merge(plan, std::mem::take(other.detector.progress_mut()));
-        self.outcome.merge(other.outcome);
+    /// Takes over what another thread counted since the last time.
+    fn join(&mut self, other: &mut Self, plan: &Plan) {
+        let fresh = self.detector.progress().fresh();
+        self.detector.progress_mut().merge(plan, std::mem::replace(other.detector.progress_mut(), fresh));
+        self.outcome.merge(std::mem::take(&mut other.outcome));
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use keytrail_detect::{Detector, Dialects, Rule, RuleTest};
+use keytrail_detect::{Detector, Dialects, Reference, Rule, RuleTest};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader};
 use keytrail_lineage::{Enricher, Guardrails, Inventory};
 use keytrail_model::{EventBatch, Finding, Micros, Owner, OwnerKind};
@@ -65,7 +65,9 @@ impl Bench {
         }
         check_read(&found)?;
         let mut enricher = Enricher::new(self.inventory(test)?, self.guardrails.clone());
+        enricher.learn_uses();
         found.batches.iter().for_each(|batch| enricher.observe(batch));
+        detector.join(Arc::new(reference(test, &enricher, detector)?));
         let read = Read::of(&found);
         for batch in found.batches {
             detector.evaluate(&enricher.enrich(batch)?);
@@ -109,6 +111,21 @@ impl Read {
         });
         Self { events, seen: seen.collect() }
     }
+}
+
+/// The tables that the rule joins: what the test's records and inventory show, and the rows that it gives.
+fn reference(test: &RuleTest, enricher: &Enricher, detector: &Detector) -> Result<Reference> {
+    let mut tables = Vec::new();
+    for table in detector.plan().joined() {
+        let given = test.rows(table.name).iter().map(|row| table.row(row)).collect::<Result<Vec<_>, _>>();
+        let given = given.map_err(|reason| anyhow!(reason))?;
+        let mut rows = enricher.rows(table);
+        // What the test says about a thing is all that is known of it.
+        rows.retain(|row| table.key == 0 || given.iter().all(|other| other.get(..table.key) != row.get(..table.key)));
+        rows.extend(given);
+        tables.push((table, rows));
+    }
+    Ok(Reference::new(tables)?)
 }
 
 fn lines(test: &RuleTest) -> String {

@@ -8,15 +8,17 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use keytrail_model::tables::{Row, Table};
 use keytrail_model::{EventBatch, Finding, Hop, Micros, Ownership, Target};
 
-use crate::facts::{Facts, ToolCall};
+use crate::facts::{Facts, ToolCall, Use};
 use crate::guardrail::{GuardrailRequest, Guardrails, Tagged};
 use crate::hops;
 use crate::inventory::{Agent, Inventory};
 use crate::memo::{self, Memo};
 use crate::owner::{self, Subject};
 use crate::scope::Done;
+use crate::tables;
 use columns::Columns;
 pub use columns::ENRICHED;
 
@@ -34,6 +36,8 @@ pub struct Enricher {
     agents: Memo<Option<(String, &'static str)>>,
     owners: Memo<(String, f64)>,
     tags: Memo<Vec<String>>,
+    /// Whether it is learnt who uses which credential.
+    uses: bool,
 }
 
 /// What enrichment says of one event. `None` leaves the column null, or as the mapping filled it.
@@ -58,7 +62,18 @@ impl Enricher {
     #[must_use]
     pub fn new(inventory: Inventory, guardrails: Guardrails) -> Self {
         let (agents, owners, tags) = (Memo::default(), Memo::default(), Memo::default());
-        Self { inventory, facts: Facts::default(), guardrails, agents, owners, tags }
+        Self { inventory, facts: Facts::default(), guardrails, agents, owners, tags, uses: false }
+    }
+
+    /// Learns who uses which credential too, for rules that join reference tables. It costs a little of every event.
+    pub fn learn_uses(&mut self) {
+        self.uses = true;
+    }
+
+    /// The rows of a reference table.
+    #[must_use]
+    pub fn rows(&self, table: &Table) -> Vec<Row> {
+        tables::rows(&self.inventory, &self.facts, table)
     }
 
     #[must_use]
@@ -80,6 +95,22 @@ impl Enricher {
     pub fn observe(&mut self, batch: &EventBatch) {
         self.facts.observe(batch);
         self.owners.clear();
+        for row in 0..if self.uses { batch.rows() } else { 0 } {
+            self.observe_use(&Event { batch, row });
+        }
+    }
+
+    fn observe_use(&mut self, event: &Event<'_>) {
+        let Some(credential) = event.text("credential") else { return };
+        let (actor, tool, at) = (event.text("actor"), event.text("tool"), event.time());
+        let agents = !self.inventory.agents.is_empty();
+        let agent = agents.then(|| self.agent_of([actor, Some(credential), event.text("user_agent")])).flatten();
+        let uses = &mut self.facts.uses;
+        uses.first(credential, at);
+        let by = [("principal", actor), ("tool", tool), ("agent", agent.as_ref().map(|(agent, _)| agent.as_str()))];
+        for (kind, id) in by.into_iter().filter_map(|(kind, id)| Some((kind, id?))) {
+            uses.by(&Use { kind, credential, id }, at);
+        }
     }
 
     /// Takes over what another worker learnt.

@@ -1,9 +1,11 @@
 //! What the logs show, learnt from events: who issued which credential, who made which principal, what a tool led to.
 //!
 //! The same events give the same facts in any order. Memory grows with issued credentials and created principals, which
-//! are few; tool calls and prompts are dropped by `forget_before` once the watermark has passed them.
+//! are few, and up to a bound with uses of credentials (`uses`); tool calls and prompts are dropped by `forget_before` once
+//! the watermark has passed them.
 
 mod observe;
+mod uses;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -11,6 +13,7 @@ use std::collections::btree_map::Entry;
 use keytrail_model::Micros;
 
 use crate::arn;
+pub(crate) use uses::{Use, Uses};
 
 /// How long after a prompt a call may still be put down to it.
 const PROMPT_WINDOW: i64 = 3_600 * Micros::SECOND;
@@ -63,6 +66,8 @@ pub struct Facts {
     created: BTreeMap<String, Creation>,
     tools: BTreeMap<String, ToolCall>,
     prompts: BTreeMap<String, Prompts>,
+    /// When credentials were first used, and who used them, where somebody asks for it.
+    pub(crate) uses: Uses,
 }
 
 impl Facts {
@@ -74,11 +79,15 @@ impl Facts {
     /// The credential and what it was issued from, nearest first, itself included.
     #[must_use]
     pub fn chain<'a>(&'a self, credential: &'a str) -> Vec<&'a str> {
+        self.chain_known(credential, Micros(i64::MAX))
+    }
+
+    /// The same as it was known at a time.
+    pub(crate) fn chain_known<'a>(&'a self, credential: &'a str, known: Micros) -> Vec<&'a str> {
         let mut chain = vec![credential];
         while chain.len() < CHAIN {
-            let parent =
-                chain.last().and_then(|last| self.issued.get(*last)).and_then(|issued| issued.parent.as_deref());
-            match parent {
+            let issued = chain.last().and_then(|last| self.issued.get(*last)).filter(|issued| issued.at <= known);
+            match issued.and_then(|issued| issued.parent.as_deref()) {
                 Some(parent) if !chain.contains(&parent) => chain.push(parent),
                 _ => break,
             }
@@ -93,6 +102,16 @@ impl Facts {
         let short = name.or_else(|| arn::name_of(role.as_deref().unwrap_or(actor)));
         let by_id = self.created.get(actor).or_else(|| self.created.get(role.as_deref()?));
         by_id.or_else(|| self.created.get(&name_key(account?, short?)))
+    }
+
+    /// Every issuance, by credential.
+    pub(crate) fn issuances(&self) -> impl Iterator<Item = (&String, &Issuance)> {
+        self.issued.iter()
+    }
+
+    /// Every principal that was seen created, by its id.
+    pub(crate) fn creations(&self) -> impl Iterator<Item = (&String, &Creation)> {
+        self.created.iter().filter(|(id, _)| !id.contains('\t'))
     }
 
     #[must_use]
@@ -119,6 +138,7 @@ impl Facts {
         other.issued.into_iter().for_each(|(key, fact)| keep_earliest(&mut self.issued, key, fact));
         other.created.into_iter().for_each(|(key, fact)| keep_earliest(&mut self.created, key, fact));
         other.tools.into_iter().for_each(|(key, fact)| keep_earliest(&mut self.tools, key, fact));
+        self.uses.merge(other.uses);
         for (key, prompts) in other.prompts {
             let known = self.prompts.entry(key).or_default();
             prompts.into_iter().for_each(|(at, reference)| keep_earliest(known, at, reference));

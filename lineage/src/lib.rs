@@ -12,6 +12,7 @@ mod inventory;
 mod memo;
 mod owner;
 mod scope;
+mod tables;
 
 pub use enrich::{ENRICHED, Enricher};
 pub use facts::{Creation, Facts, Issuance, ToolCall};

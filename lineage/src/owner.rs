@@ -53,7 +53,12 @@ impl<'a> From<&'a Target> for Subject<'a> {
 
 /// The owners of a subject, with all the evidence behind them, best first.
 pub fn ownership(inventory: &Inventory, facts: &Facts, subject: &Subject<'_>) -> Ownership {
-    let mut asking = Asking { inventory, facts, found: Vec::new() };
+    ownership_known(inventory, facts, subject, Micros(i64::MAX))
+}
+
+/// The same by what the logs showed up to a time. What is declared has always been known.
+pub fn ownership_known(inventory: &Inventory, facts: &Facts, subject: &Subject<'_>, known: Micros) -> Ownership {
+    let mut asking = Asking { inventory, facts, known, found: Vec::new() };
     asking.lease(subject);
     asking.delegation(subject);
     asking.declared_credential(subject);
@@ -106,6 +111,8 @@ struct Found {
 struct Asking<'a> {
     inventory: &'a Inventory,
     facts: &'a Facts,
+    /// What the logs showed later is left out.
+    known: Micros,
     found: Vec<Found>,
 }
 
@@ -149,7 +156,7 @@ impl Asking<'_> {
 
     fn declared_credential(&mut self, subject: &Subject<'_>) {
         let Some(credential) = subject.credential else { return };
-        for (steps, id) in self.facts.chain(credential).into_iter().enumerate() {
+        for (steps, id) in self.facts.chain_known(credential, self.known).into_iter().enumerate() {
             let Some(entry) = self.inventory.credential(id) else { continue };
             let away = STEP * steps as f64;
             let what = if steps == 0 {
@@ -201,10 +208,11 @@ impl Asking<'_> {
 
     fn creators(&mut self, subject: &Subject<'_>) {
         let facts = self.facts;
-        let chain = subject.credential.map(|credential| facts.chain(credential)).unwrap_or_default();
+        let known = self.known;
+        let chain = subject.credential.map(|credential| facts.chain_known(credential, known)).unwrap_or_default();
         for (steps, id) in chain.into_iter().enumerate() {
-            let Some((issuance, actor)) = facts.issuance(id).and_then(|made| Some((made, made.actor.as_deref()?)))
-            else {
+            let issuance = facts.issuance(id).filter(|issuance| issuance.at <= known);
+            let Some((issuance, actor)) = issuance.and_then(|made| Some((made, made.actor.as_deref()?))) else {
                 continue;
             };
             let detail = format!("`{actor}` made credential `{id}` ({})", issuance.action);
@@ -221,9 +229,8 @@ impl Asking<'_> {
 
     /// A creator is often a CI role: its own creator is asked for once, and then no further.
     fn creator_of_principal(&mut self, actor: &str, account: Option<&str>, name: Option<&str>, step: u8) {
-        let Some(Creation { at, event_id, action, actor: creator }) = self.facts.creation(actor, account, name) else {
-            return;
-        };
+        let creation = self.facts.creation(actor, account, name).filter(|creation| creation.at <= self.known);
+        let Some(Creation { at, event_id, action, actor: creator }) = creation else { return };
         let detail = format!("`{creator}` made principal `{actor}` ({action})");
         let confidence = PRINCIPAL_CREATOR - STEP * f64::from(step);
         self.note_seen(("principal_creator", creator), confidence, detail, (event_id, *at));

@@ -64,13 +64,14 @@ impl EventBatch {
 
     #[must_use]
     pub fn texts(&self, name: &str, row: usize) -> Vec<String> {
-        let Some(list) = self.column(name).and_then(|column| column.as_list_opt::<i32>()) else { return Vec::new() };
-        if list.is_null(row) {
+        let list = self.column(name).and_then(|column| column.as_list_opt::<i32>()).filter(|list| list.is_valid(row));
+        let Some((list, values)) = list.and_then(|list| Some((list, list.values().as_string_view_opt()?))) else {
             return Vec::new();
-        }
-        let values = list.value(row);
-        let Some(values) = values.as_string_view_opt() else { return Vec::new() };
-        values.iter().flatten().map(str::to_owned).collect()
+        };
+        // By offsets: slicing the row's list out of the array would allocate.
+        let bound = |at: usize| list.value_offsets().get(at).map_or(0, |at| usize::try_from(*at).unwrap_or(0));
+        let valid = (bound(row)..bound(row + 1)).filter(|at| values.is_valid(*at));
+        valid.map(|at| values.value(at).to_owned()).collect()
     }
 
     #[must_use]

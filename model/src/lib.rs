@@ -16,6 +16,7 @@ mod position;
 mod printable;
 pub mod schema;
 mod severity;
+pub mod tables;
 mod time;
 
 pub use action::{Action, Call, Mode, Refusal, Undo};

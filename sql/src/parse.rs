@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{
-        CastKind, Expr, GroupByExpr, Ident, Query, Select as SqlSelect, SelectItem, SetExpr, Statement, TableFactor,
+        CastKind, Expr, GroupByExpr, Ident, Query, Select as SqlSelect, SelectItem, SetExpr, Statement,
         visit_expressions_mut,
     },
     dialect::GenericDialect,
@@ -14,7 +14,8 @@ use datafusion::sql::sqlparser::{
 
 use crate::{
     SqlError,
-    names::{Name, Scope},
+    joins::{Join, Reads},
+    names::{Name, Names, Scope},
 };
 
 /// A parsed expression and the names that it uses.
@@ -29,13 +30,39 @@ pub struct Expression {
 /// A per-event SELECT: a predicate and the columns shown as evidence.
 #[derive(Clone, Debug)]
 pub struct Select {
+    /// What it calls `events`.
+    pub events: Option<String>,
+    /// The reference tables that it joins.
+    pub joins: Vec<Join>,
     pub filter: Option<Expression>,
     /// Output name and expression.
     pub columns: Vec<(String, Expression)>,
 }
 
+impl Select {
+    /// A predicate over events alone.
+    #[must_use]
+    pub fn filter(filter: Expression) -> Self {
+        Self { events: None, joins: Vec::new(), filter: Some(filter), columns: Vec::new() }
+    }
+
+    /// What of the event the joined tables are looked up by.
+    pub fn on(&self) -> impl Iterator<Item = &Expression> {
+        self.joins.iter().flat_map(|join| join.on.iter().map(|(_, value)| value))
+    }
+
+    /// Parses one scalar expression that may also name what this SELECT joins.
+    pub fn expression(&self, text: &str) -> Result<Expression, SqlError> {
+        parse(text, Names { scope: Scope::Rule, events: self.events.as_deref(), joins: &self.joins })
+    }
+}
+
 /// Parses one scalar expression.
 pub fn parse_expression(text: &str, scope: Scope) -> Result<Expression, SqlError> {
+    parse(text, scope.into())
+}
+
+fn parse(text: &str, names: Names<'_>) -> Result<Expression, SqlError> {
     let dialect = GenericDialect {};
     let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(syntax)?;
     let ast = parser.parse_expr().map_err(syntax)?;
@@ -43,19 +70,22 @@ pub fn parse_expression(text: &str, scope: Scope) -> Result<Expression, SqlError
     if rest.token != datafusion::sql::sqlparser::tokenizer::Token::EOF {
         return Err(SqlError::Syntax(format!("`{rest}` is left over after the expression")));
     }
-    resolve(ast, scope)
+    resolve(ast, names)
 }
 
-/// Parses `SELECT columns FROM events [WHERE predicate]` and refuses everything else.
+/// Parses `SELECT columns FROM events [JOIN table ON …] [WHERE predicate]` and refuses everything else.
 pub fn parse_select(text: &str, scope: Scope) -> Result<Select, SqlError> {
     let mut statements = Parser::parse_sql(&GenericDialect {}, text).map_err(syntax)?;
     let (Some(Statement::Query(query)), true) = (statements.pop(), statements.is_empty()) else {
         return Err(SqlError::Syntax("one SELECT is wanted: SELECT columns FROM events WHERE …".to_owned()));
     };
     let select = plain_select(*query)?;
-    let filter = select.selection.clone().map(|filter| resolve(filter, scope)).transpose()?;
-    let columns = select.projection.into_iter().filter_map(|item| column(item, scope).transpose());
-    Ok(Select { filter, columns: columns.collect::<Result<_, _>>()? })
+    let Reads { events, joins } = Reads::read(&select.from, scope)?;
+    let names = Names { scope, events: events.as_deref(), joins: &joins };
+    let filter = select.selection.map(|filter| resolve(filter, names)).transpose()?;
+    let columns = select.projection.into_iter().filter_map(|item| column(item, names).transpose());
+    let columns = columns.collect::<Result<_, _>>()?;
+    Ok(Select { events, joins, filter, columns })
 }
 
 fn syntax(error: impl std::fmt::Display) -> SqlError {
@@ -73,7 +103,7 @@ impl LowercaseFirst for str {
     }
 }
 
-fn refused<T>(construct: &str, remedy: &'static str) -> Result<T, SqlError> {
+pub(crate) fn refused<T>(construct: &str, remedy: &'static str) -> Result<T, SqlError> {
     Err(SqlError::Refused { construct: construct.to_owned(), remedy })
 }
 
@@ -93,39 +123,27 @@ fn plain_select(query: Query) -> Result<SqlSelect, SqlError> {
     if grouped || select.having.is_some() || select.distinct.is_some() || select.qualify.is_some() {
         return refused("GROUP BY, HAVING, DISTINCT or QUALIFY", WINDOW);
     }
-    only_events(&select)?;
     Ok(*select)
 }
 
-fn only_events(select: &SqlSelect) -> Result<(), SqlError> {
-    let [table] = select.from.as_slice() else {
-        return refused("a FROM other than `events`", "write FROM events");
-    };
-    if !table.joins.is_empty() {
-        return refused("JOIN", "owner, agent, scope and guardrails are columns of events already");
-    }
-    match &table.relation {
-        TableFactor::Table { name, .. } if name.to_string() == "events" => Ok(()),
-        _ => refused("a FROM other than `events`", "write FROM events"),
-    }
-}
-
-fn column(item: SelectItem, scope: Scope) -> Result<Option<(String, Expression)>, SqlError> {
+fn column(item: SelectItem, names: Names<'_>) -> Result<Option<(String, Expression)>, SqlError> {
     match item {
         SelectItem::Wildcard(_) => Ok(None),
         SelectItem::UnnamedExpr(expr) => {
             let name = expr.to_string().replace('"', "");
-            Ok(Some((name, resolve(expr, scope)?)))
+            let own = matches!(expr, Expr::CompoundIdentifier(_)).then_some(names.events).flatten();
+            let short = own.and_then(|alias| name.strip_prefix(alias)?.strip_prefix('.')).unwrap_or(&name);
+            Ok(Some((short.to_owned(), resolve(expr, names)?)))
         }
-        SelectItem::ExprWithAlias { expr, alias } => Ok(Some((alias.value, resolve(expr, scope)?))),
+        SelectItem::ExprWithAlias { expr, alias } => Ok(Some((alias.value, resolve(expr, names)?))),
         other => refused(&format!("`{other}`"), "name the columns"),
     }
 }
 
-fn resolve(mut ast: Expr, scope: Scope) -> Result<Expression, SqlError> {
+pub(crate) fn resolve(mut ast: Expr, known: Names<'_>) -> Result<Expression, SqlError> {
     let text = ast.to_string();
     let mut names = BTreeSet::new();
-    let flow = visit_expressions_mut(&mut ast, |expr| match rewrite(expr, scope, &mut names) {
+    let flow = visit_expressions_mut(&mut ast, |expr| match rewrite(expr, known, &mut names) {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => ControlFlow::Break(error),
     });
@@ -135,10 +153,10 @@ fn resolve(mut ast: Expr, scope: Scope) -> Result<Expression, SqlError> {
     }
 }
 
-fn rewrite(expr: &mut Expr, scope: Scope, names: &mut BTreeSet<Name>) -> Result<(), SqlError> {
+fn rewrite(expr: &mut Expr, known: Names<'_>, names: &mut BTreeSet<Name>) -> Result<(), SqlError> {
     match expr {
-        Expr::Identifier(ident) => *expr = named(std::slice::from_ref(ident), scope, names)?,
-        Expr::CompoundIdentifier(parts) => *expr = named(parts, scope, names)?,
+        Expr::Identifier(ident) => *expr = named(std::slice::from_ref(ident), known, names)?,
+        Expr::CompoundIdentifier(parts) => *expr = named(parts, known, names)?,
         // A value that does not cast is null: a record must not fail its batch.
         Expr::Cast { kind, .. } => *kind = CastKind::TryCast,
         Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => {
@@ -152,8 +170,8 @@ fn rewrite(expr: &mut Expr, scope: Scope, names: &mut BTreeSet<Name>) -> Result<
     Ok(())
 }
 
-fn named(parts: &[Ident], scope: Scope, names: &mut BTreeSet<Name>) -> Result<Expr, SqlError> {
-    let name = Name::resolve(parts, scope)?;
+fn named(parts: &[Ident], known: Names<'_>, names: &mut BTreeSet<Name>) -> Result<Expr, SqlError> {
+    let name = known.resolve(parts)?;
     let ident = Ident::with_quote('"', name.column());
     names.insert(name);
     Ok(Expr::Identifier(ident))
@@ -189,11 +207,11 @@ mod tests {
             "SELECT action FROM events GROUP BY action",
             "SELECT action FROM events ORDER BY time",
             "SELECT action FROM other",
-            "SELECT e.action FROM events e JOIN x ON true",
             "SELECT action FROM events WHERE actor IN (SELECT 1)",
         ] {
             assert!(matches!(parse_select(text, Scope::Rule), Err(SqlError::Refused { .. })), "{text}");
         }
+        assert!(parse_select("SELECT e.action FROM events e JOIN x ON true", Scope::Rule).is_err());
         assert!(matches!(parse_expression("a = = b", Scope::Rule), Err(SqlError::Syntax(_))));
         assert!(matches!(parse_expression("a b", Scope::Rule), Err(SqlError::Syntax(_))));
     }

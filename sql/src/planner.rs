@@ -12,6 +12,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::ExprWithAlias;
+use keytrail_model::schema::Kind;
 
 use crate::{Expression, Name, SqlError, functions};
 
@@ -62,6 +63,16 @@ impl Planner {
     pub fn logical_predicate(&self, logical: Expr, schema: &SchemaRef) -> Result<Expr, SqlError> {
         let schema = DFSchema::try_from(schema.as_ref().clone()).map_err(plan_error)?;
         typed(logical, &schema, &DataType::Boolean)
+    }
+
+    /// The text or list of texts that an expression gives: a part of a logical expression made elsewhere.
+    pub fn texts(&self, expression: &Expression, schema: &SchemaRef) -> Result<Expr, SqlError> {
+        let schema = DFSchema::try_from(schema.as_ref().clone()).map_err(plan_error)?;
+        let sql = ExprWithAlias { expr: expression.ast.clone(), alias: None };
+        let logical = self.state.create_logical_expr_from_sql_expr(sql, &schema).map_err(plan_error)?;
+        let got = datafusion::logical_expr::ExprSchemable::get_type(&logical, &schema).map_err(plan_error)?;
+        let want = if matches!(got, DataType::List(_)) { Kind::Texts } else { Kind::Text };
+        typed(logical, &schema, &want.arrow())
     }
 
     /// Plans what `predicate` or `logical_predicate` gave, over the same schema or a projection of it.

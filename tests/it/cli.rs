@@ -48,7 +48,7 @@ fn the_help_shows_everything_on_one_screen() {
                   recognised
       query       Run SQL over scanned files or over the store: events, findings, actions, credentials,
                   owners, edges, tickets, rejects
-      rule        Rules: list, test, lint, fields, functions, explain
+      rule        Rules: list, test, lint, coverage, fields, functions, schema, explain
       finding     Findings in the store
       action      Planned actions in the store
       credential  Credentials seen in use

@@ -39,8 +39,8 @@ struct Case {
 fn each_type_of_correlation_finds_what_its_cases_say() {
     let folder = root().join("tests/sigma");
     let files = keytrail::pack::read_files(&folder, &["yml"]).expect("the correlations");
-    let wanted = |kind: &&str| files.iter().all(|(file, _)| !file.ends_with(&format!("correlation_{kind}.yml")));
-    assert_eq!(TYPES.iter().filter(wanted).count(), 0, "a type has no file in tests/sigma");
+    let missing = |kind: &str| files.iter().all(|(file, _)| !file.ends_with(&format!("correlation_{kind}.yml")));
+    assert_eq!(TYPES.iter().filter(|kind| missing(kind)).count(), 0, "a type has no file in tests/sigma");
     let mut failed = Vec::new();
     let mut count = 0;
     for (file, text) in &files {

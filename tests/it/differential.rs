@@ -41,7 +41,7 @@ fn optimised_and_plain_evaluation_agree_on_every_public_event() {
         events += batch.rows();
         matched += optimised.rows().len();
     }
-    assert!(events > 3500 && matched > 500, "{events} events, of which {matched} match");
+    assert!(events > 3500 && matched > 300, "{events} events, of which {matched} match");
 }
 
 /// The shipped rules ask more than Sigma can: SQL, columns that lineage fills, windows.

@@ -14,6 +14,7 @@ mod canary; // planted secrets are in no output
 mod cli; // every command, format and exit code
 mod correlations; // windows as Sigma and as our own rules write them, by their findings
 mod demo; // what a stranger sees first
+mod dialects; // the names of public Sigma rules, asked of records
 mod differential; // optimised, plain and another engine's evaluation of public rules
 mod docs; // what the documentation tells people to type
 mod explain; // why a rule finds an event, and why not

@@ -1,4 +1,4 @@
-//! `docs/REFERENCE.md` says what the code says: event columns and functions come from the tables in the code.
+//! `docs/REFERENCE.md` says what the code says: event columns, reference tables and functions come from the tables in the code.
 //! `UPDATE_GOLDEN=1` rewrites it.
 
 use std::fmt::Write;
@@ -14,6 +14,13 @@ fn page() -> String {
     for field in schema::FIELDS {
         let (name, kind, filled) = (field.name, field.kind.name(), format!("{:?}", field.filled).to_lowercase());
         writeln!(page, "| `{name}` | {kind} | {filled} | `{}` | {} |", field.ocsf, cell(field.doc)).unwrap();
+    }
+    page.push_str("\n## Reference tables\n\nA rule may join them as of the event's time: `JOIN credentials c ON c.credential = e.credential`.\n");
+    for table in keytrail_model::tables::TABLES {
+        writeln!(page, "\n### {}\n\n{}.\n\n| column | type | meaning |\n|---|---|---|", table.name, table.doc).unwrap();
+        for column in table.columns {
+            writeln!(page, "| `{}` | {} | {} |", column.name, column.kind.name(), cell(column.doc)).unwrap();
+        }
     }
     page.push_str("\n## Functions\n\nBeside DataFusion's own. An argument with `?` may be left out, one with `…` takes any number.\n\n| function | gives | meaning |\n|---|---|---|\n");
     for function in keytrail_sql::functions::catalogue() {

@@ -69,7 +69,8 @@ fn every_record_of_the_other_sources_is_an_event_or_is_listed_here() {
 fn the_text_logs_beside_an_audit_log_are_left_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("aks.jsonl");
-    let record = r#"{"time":"2026-11-05T09:02:00Z","category":"kube-apiserver","properties":{"log":"I1105 started\n"}}"#;
+    let record =
+        r#"{"time":"2026-11-05T09:02:00Z","category":"kube-apiserver","properties":{"log":"I1105 started\n"}}"#;
     std::fs::write(&file, record).expect("a log");
     let found = normalise(&mappings(), &[file]);
     assert_eq!((found.ignored.values().sum::<u64>(), found.rejects.len(), found.unknown.len()), (1, 0, 0));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::lit;
-use keytrail_model::Want;
 use keytrail_model::schema::Kind;
+use keytrail_model::{RawPath, Want};
 use keytrail_sql::Name;
 use rsigma_parser::{DetectionItem, Modifier, SigmaValue};
 
@@ -88,8 +88,16 @@ impl Build<'_> {
     }
 
     fn any_value(&mut self, target: &Target) -> Expr {
-        let is_text = matches!(target, Target::Raw(_) | Target::Event(_, Kind::Text | Kind::Texts));
-        self.text_column(target.name(Want::Any), is_text)
+        match target {
+            Target::Raw(path) => self.column(Name::Raw(path.clone())),
+            Target::Event(column, kind) => {
+                self.text_column(Name::Event(column), matches!(kind, Kind::Text | Kind::Texts))
+            }
+            Target::Sql(computed) => {
+                self.names.extend(computed.names.iter().cloned());
+                computed.expr.clone()
+            }
+        }
     }
 
     /// Whether the key is there, null or not. Inside arrays only values can be seen.
@@ -111,10 +119,12 @@ impl Build<'_> {
     }
 
     fn present(&mut self, target: &Target) -> Expr {
-        let Target::Raw(path) = target else {
-            return self.column(target.name(Want::Any)).is_not_null();
+        let path = match target {
+            Target::Raw(path) => path,
+            Target::Event(column, _) => return self.column(Name::Event(column)).is_not_null(),
+            Target::Sql(_) => return self.any_value(target).is_not_null(),
         };
-        let there = self.column(target.name(Want::Present)).is_true();
+        let there = self.column(Name::Raw(RawPath { want: Want::Present, ..path.clone() })).is_true();
         if path.segments.len() < 2 {
             return there;
         }

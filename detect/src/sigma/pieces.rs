@@ -4,21 +4,20 @@
 use std::collections::BTreeSet;
 
 use datafusion::logical_expr::Expr;
-use keytrail_model::Want;
-use keytrail_sql::Name;
+use keytrail_model::schema::Kind;
 use rsigma_parser::{DetectionItem, Detections, Modifier, SelectorPattern, SigmaValue};
 
 use super::build::{Build, selected};
 use super::modifiers::{name, written};
 use super::place::{Fault, Place};
-use super::resolve::Resolver;
+use super::resolve::{Resolver, Target};
 
 /// What is tested as a whole.
 pub(crate) struct Piece {
     pub(crate) written: String,
     pub(crate) expr: Expr,
     /// Fields as the rule names them, and where they stand.
-    pub(crate) fields: Vec<(String, Vec<Name>)>,
+    pub(crate) fields: Vec<(String, Target)>,
 }
 
 /// A detection section over one log source.
@@ -41,7 +40,7 @@ impl<'a> Pieces<'a> {
         let mut fields = Vec::new();
         for field in std::iter::once(field.to_owned()).chain(other.iter().map(written)) {
             let targets = self.resolver.targets(&field).map_err(|message| self.place.fault(&field, message))?;
-            fields.push((field, targets.iter().map(|target| target.name(Want::Any)).collect()));
+            fields.extend(targets.into_iter().map(|target| (field.clone(), target)));
         }
         Ok(Piece { written: format!("{key}: {}", list(&item.values)), expr, fields })
     }
@@ -65,7 +64,7 @@ impl<'a> Pieces<'a> {
 }
 
 fn words(key: &str, values: &[SigmaValue], expr: Expr) -> Piece {
-    let fields = vec![("keywords".to_owned(), vec![Name::Event("raw")])];
+    let fields = vec![("keywords".to_owned(), Target::Event("raw", Kind::Text))];
     Piece { written: format!("{key}: {}", list(values)), expr, fields }
 }
 

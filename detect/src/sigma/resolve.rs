@@ -1,14 +1,18 @@
-//! What a field name in a Sigma rule means for one log source: columns of the batch, one or several.
+//! What a field name in a Sigma rule means for one log source: columns of the batch or what is computed of them, one or
+//! several.
 //!
 //! In this order: the dialect's entry for exactly that name, a raw path that the source's mapping knows, an event
 //! column; otherwise the rule does not load.
+
+use std::sync::Arc;
 
 use keytrail_model::schema::{self, Kind};
 use keytrail_model::{RawPath, Want, did_you_mean};
 use keytrail_sql::Name;
 use rsigma_parser::fieldpath::unescape_brackets;
 
-use crate::dialect::Dialect;
+use crate::computed::Computed;
+use crate::dialect::{Dialect, Entry, Stands};
 
 /// How names are looked up in one log source.
 #[derive(Clone, Copy)]
@@ -20,21 +24,12 @@ pub(crate) struct Resolver<'a> {
 }
 
 /// Where a field stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Target {
-    /// Keys only; what is wanted of it is decided by the use.
+    /// Every value of it, wherever that stands.
     Raw(RawPath),
     Event(&'static str, Kind),
-}
-
-impl Target {
-    /// The column's name with what is wanted of it.
-    pub(crate) fn name(&self, want: Want) -> Name {
-        match self {
-            Self::Raw(path) => Name::Raw(RawPath { want, ..path.clone() }),
-            Self::Event(column, _) => Name::Event(column),
-        }
-    }
+    Sql(Arc<Computed>),
 }
 
 impl Resolver<'_> {
@@ -45,13 +40,7 @@ impl Resolver<'_> {
             return self.plain(&field).map(|target| vec![target]).map_err(|hint| self.unknown(&field, &hint));
         };
         if let Some(entry) = dialect.field(&field) {
-            let place = |target: &String| {
-                self.plain(target).map_err(|hint| {
-                    let (file, line) = (&dialect.file, entry.line);
-                    format!("{file}:{line} takes `{field}` for `{target}`: {}", self.unknown(target, &hint))
-                })
-            };
-            return entry.targets.iter().map(place).collect();
+            return self.explained(&field, dialect, entry);
         }
         self.plain(&field).map(|target| vec![target]).map_err(|hint| {
             let hint = if hint.is_empty() { did_you_mean(&field, dialect.names()) } else { hint };
@@ -59,9 +48,41 @@ impl Resolver<'_> {
         })
     }
 
+    fn explained(&self, field: &str, dialect: &Dialect, entry: &Entry) -> Result<Vec<Target>, String> {
+        let file = &dialect.file;
+        let place = |stands: &Stands| match stands {
+            Stands::At(name) => self.plain(name).map_err(|hint| {
+                format!("{file}:{} takes `{field}` for `{name}`: {}", entry.line, self.unknown(name, &hint))
+            }),
+            Stands::Computed(computed) => match self.check(computed) {
+                Ok(()) => Ok(Target::Sql(Arc::clone(computed))),
+                Err(said) => Err(format!("{file}:{} computes `{field}`: {said}", computed.line)),
+            },
+        };
+        entry.targets.iter().map(place).collect()
+    }
+
+    /// Refuses names that the source cannot have.
+    fn check(&self, computed: &Computed) -> Result<(), String> {
+        for name in &computed.names {
+            let Name::Raw(path) = name else { continue };
+            (self.knows)(path).map_err(|hint| self.unknown(&path.to_string(), &hint))?;
+        }
+        Ok(())
+    }
+
     /// The same as columns that hold every value.
     pub(crate) fn names(&self, field: &str) -> Result<Vec<Name>, String> {
-        Ok(self.targets(field)?.iter().map(|target| target.name(Want::Any)).collect())
+        let name = |target| match target {
+            Target::Raw(path) => Ok(Name::Raw(path)),
+            Target::Event(column, _) => Ok(Name::Event(column)),
+            Target::Sql(computed) => {
+                let (source, sql) = (self.source, &computed.text);
+                let remedy = "a correlation takes columns: name a raw path or an event column";
+                Err(format!("the dialect of {source} computes `{field}` (`{sql}`): {remedy}"))
+            }
+        };
+        self.targets(field)?.into_iter().map(name).collect()
     }
 
     fn unknown(&self, field: &str, hint: &str) -> String {

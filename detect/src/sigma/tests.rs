@@ -9,7 +9,7 @@ use arrow::datatypes::{Field, Schema};
 use datafusion::common::DFSchema;
 use datafusion::prelude::SessionContext;
 use keytrail_model::{RawPath, Want};
-use keytrail_sql::{Name, evaluate_flags};
+use keytrail_sql::{Name, Planner, evaluate_flags};
 use rsigma_parser::parse_sigma_yaml;
 use serde_json::{Value, json};
 
@@ -54,10 +54,20 @@ fn present(record: &Value, path: &RawPath) -> bool {
     path.segments.iter().try_fold(record, |value, segment| value.get(&segment.key)).is_some()
 }
 
+/// A text as it is, anything else as JSON.
+fn text(record: &Value, path: &RawPath) -> Option<String> {
+    match path.segments.iter().try_fold(record, |value, segment| value.get(&segment.key))? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
 fn column(record: &Value, name: &Name) -> ArrayRef {
     match name {
         Name::Event("raw") => Arc::new(StringViewArray::from_iter([Some(record.to_string())])),
-        Name::Event(_) => Arc::new(StringViewArray::from_iter([None::<String>])),
+        Name::Event(_) | Name::Joined { .. } => Arc::new(StringViewArray::from_iter([None::<String>])),
+        Name::Raw(path) if path.want == Want::Text => Arc::new(StringViewArray::from_iter([text(record, path)])),
         Name::Raw(path) if path.want == Want::Present => Arc::new(BooleanArray::from(vec![present(record, path)])),
         Name::Raw(path) => {
             let mut lists = ListBuilder::new(StringViewBuilder::new());
@@ -275,7 +285,7 @@ fn keywords_look_at_every_value_and_at_no_key() {
 #[test]
 fn a_dialect_gives_a_name_one_place_or_several() {
     let text = "source: test\nfields:\n  Old: new.place\n  Two: [a, b.c]\n";
-    let dialect = Dialect::read("test.yaml", text).expect("reads");
+    let dialect = Dialect::read("test.yaml", text, &Planner::new()).expect("reads");
     let check = |item: &str, record: Value, wanted: bool| {
         let body = body(&format!("  s: {{{item}}}\n  condition: s"));
         assert_eq!(matches_with(&body, &record, Some(&dialect)), wanted, "{item} on {record}");
@@ -293,6 +303,50 @@ fn a_dialect_gives_a_name_one_place_or_several() {
     check("Two|exists: true", json!({"b": {"c": null}}), true);
     check("Two|exists: false", json!({"c": 1}), true);
     check("Two|fieldref: Old", json!({"b": {"c": "q"}, "new": {"place": "q"}}), true);
+}
+
+#[test]
+fn a_dialect_computes_what_no_field_says() {
+    let text = "source: test\nfields:\n  Service: {sql: \"app || '.example.com'\"}\n  \
+                State: [word, {sql: \"CASE WHEN code = '0' THEN 'good' WHEN code IS NOT NULL THEN 'bad' END\"}]\n  \
+                New:\n    sql: >-\n      named_values('NEW', 'value', pairs)\n";
+    let dialect = Dialect::read("test.yaml", text, &Planner::new()).expect("reads");
+    let check = |item: &str, record: Value, wanted: bool| {
+        let body = body(&format!("  s: {{{item}}}\n  condition: s"));
+        assert_eq!(matches_with(&body, &record, Some(&dialect)), wanted, "{item} on {record}");
+    };
+    check("Service: ADMIN.example.com", json!({"app": "admin"}), true);
+    check("Service: admin", json!({"app": "admin"}), false);
+    check("Service: null", json!({}), true);
+    check("Service: null", json!({"app": "admin"}), false);
+    check("Service|exists: true", json!({"app": "admin"}), true);
+    check("Service|exists: false", json!({"app": null}), true);
+    check("Service|neq: login.example.com", json!({"app": "admin"}), true);
+    check("Service|neq: login.example.com", json!({}), false);
+    check("Service|fieldref: other", json!({"app": "admin", "other": ["x", "admin.example.com"]}), true);
+    check("State: good", json!({"code": 0}), true);
+    check("State: good", json!({"code": 7}), false);
+    check("State: good", json!({"word": "Good", "code": 7}), true);
+    check("State|contains|all: [oo, ad]", json!({"word": "good", "code": 7}), true);
+    check("State: null", json!({"code": 7}), false);
+    check("State: null", json!({}), true);
+    let pairs =
+        |name: &str| json!({"pairs": [{"name": "OLD", "value": "x"}, {"name": name, "multiValue": ["y", "z"]}]});
+    check("New: z", pairs("NEW"), true);
+    check("New: x", pairs("NEW"), false);
+    check("New|exists: true", pairs("NEW"), true);
+    check("New: null", pairs("OTHER"), true);
+    check("New|contains|all: [y, z]", pairs("NEW"), true);
+}
+
+#[test]
+fn a_correlation_wants_columns() {
+    let text = "source: test\nfields:\n  Service: {sql: \"app || 'x'\"}\n  Plain: [a, ip]\n";
+    let dialect = Dialect::read("test.yaml", text, &Planner::new()).expect("reads");
+    let names = resolver(Some(&dialect)).names("Plain").expect("names");
+    assert_eq!(names.iter().map(Name::column).collect::<Vec<_>>(), ["a[*]", "ip[*]"]);
+    let error = resolver(Some(&dialect)).names("Service").expect_err("no column");
+    assert!(error.starts_with("the dialect of test computes `Service` (`app || 'x'`): a correlation takes columns"));
 }
 
 #[test]
@@ -334,10 +388,14 @@ fn errors_name_the_line_and_the_remedy() {
 #[test]
 fn an_unknown_name_is_refused_with_the_nearest() {
     let knows = |path: &RawPath| match path.to_string().as_str() {
-        "eventName[*]" => Ok(()),
+        "eventName[*]" | "eventName" => Ok(()),
         other => Err(keytrail_model::did_you_mean(other.trim_end_matches("[*]"), ["eventName"])),
     };
-    let dialect = Dialect::read("test.yaml", "source: test\nfields:\n  operation: eventNam\n").expect("reads");
+    let dialect = {
+        let text =
+            "source: test\nfields:\n  operation: eventNam\n  status:\n    - eventName\n    - sql: upper(eventNam)\n";
+        Dialect::read("test.yaml", text, &Planner::new()).expect("reads")
+    };
     let fault = |item: &str| {
         let resolver = Resolver { source: "test", dialect: Some(&dialect), knows: &knows };
         let fault = expression(&body(&format!("  s:\n    {item}\n  condition: s")), &resolver).expect_err(item);
@@ -348,6 +406,9 @@ fn an_unknown_name_is_refused_with_the_nearest() {
     let wanted = "5: test.yaml:3 takes `operation` for `eventNam`: `eventNam` is neither an event column nor a field of \
                   test, did you mean `eventName`?";
     assert_eq!(fault("operation: x"), wanted);
+    let wanted = "5: test.yaml:6 computes `status`: `eventNam` is neither an event column nor a field of test, did you \
+                  mean `eventName`?";
+    assert_eq!(fault("status: x"), wanted);
     assert_eq!(
         fault("operatin: x"),
         "5: `operatin` is neither an event column nor a field of test, did you mean `operation`?"

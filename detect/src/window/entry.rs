@@ -7,6 +7,7 @@ use keytrail_model::{Micros, Position};
 use serde::{Deserialize, Serialize};
 
 use crate::seen::Seen;
+use crate::shared;
 
 /// One event that passed a stateful rule's filter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +20,7 @@ pub struct Entry {
     pub step: u16,
     /// What the measure looks at; `None`: the event lacks it.
     pub value: Option<Value>,
-    #[serde(with = "shared")]
+    #[serde(with = "shared::one")]
     pub(crate) seen: Arc<Seen>,
 }
 
@@ -116,23 +117,6 @@ impl Match {
     pub(super) fn of(entries: Vec<Entry>, at: Micros) -> Self {
         let last = entries.last().map_or(at, |entry| entry.time);
         Self { count: entries.len() as u64, last, entries, at }
-    }
-}
-
-/// One `Arc` per entry as it stands in memory; plain when saved.
-mod shared {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::seen::Seen;
-
-    pub(super) fn serialize<S: Serializer>(seen: &Arc<Seen>, to: S) -> Result<S::Ok, S::Error> {
-        seen.as_ref().serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Seen>, D::Error> {
-        Seen::deserialize(from).map(Arc::new)
     }
 }
 

@@ -81,7 +81,8 @@ impl Reading<'_> {
         let known = |text: &str| schema::find(text).is_some() || is_path(text);
         for column in written.by.iter().filter(|column| !known(&column.value)) {
             let known = did_you_mean(&column.value, schema::FIELDS.iter().map(|field| field.name));
-            let message = format!("by `{}` of step `{name}` is neither an event column nor a path{known}", column.value);
+            let message =
+                format!("by `{}` of step `{name}` is neither an event column nor a path{known}", column.value);
             self.fail(column.referenced.line(), message);
         }
         let Some(first) = written.by.first() else { return Some(self.group_by.to_vec()) };

@@ -14,6 +14,7 @@ pub fn of(rule: &Rule, planner: &Planner) -> Vec<Problem> {
     let conditions: Vec<(&Expression, Option<u64>)> = match &rule.body {
         Body::Sql(select) => match &select.filter {
             Some(filter) => vec![(filter, rule.line)],
+            None if select.joins.iter().any(|join| join.inner) => Vec::new(),
             None => return vec![everything(rule)],
         },
         Body::Sigma(_) => Vec::new(),

@@ -18,7 +18,7 @@ use keytrail_model::{FileError, Micros};
 use keytrail_sql::Planner;
 
 use crate::output::warn;
-use crate::pack::{Pack, plan};
+use crate::pack::{Pack, plan, unknown_fields};
 use crate::tuning::Tuning;
 pub use table::{LINTS, Level, Lint};
 
@@ -54,9 +54,11 @@ impl fmt::Display for Problem {
 pub fn problems(pack: &Pack, files: &Pack, as_of: Option<Micros>) -> Result<Vec<Problem>> {
     let mappings = pack.mappings()?;
     let vocabulary = pack.vocabulary()?;
-    let Loaded { rules: own, errors, skipped } = keytrail_detect::load(&files.detections, &vocabulary);
+    let Loaded { rules: own, errors, skipped, left_out } = keytrail_detect::load(&files.detections, &vocabulary);
     skipped.iter().for_each(|skipped| warn(&skipped.to_string()));
     let mut problems: Vec<Problem> = errors.into_iter().map(|error| Problem::of(&table::READ, error)).collect();
+    let unknown = unknown_fields(&left_out, &mappings, &vocabulary.dialects);
+    problems.extend(unknown.into_iter().map(|error| Problem::of(&table::PLAN, error)));
     let (playbooks, planner) = (pack.playbooks()?, Planner::new());
     let known: Vec<&str> = playbooks.ids().collect();
     for rule in &own {

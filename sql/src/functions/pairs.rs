@@ -15,13 +15,13 @@ pub const FUNCTIONS: &[Function] = &[
         doc: "of the objects in the JSON texts given, the member of the first one whose `name` (or `key`) is the name, \
               both without regard to case; `value` also stands for multiValue, intValue, boolValue and multiIntValue. \
               An object without names is read as name: value",
-        call: Call::Text(|row| named(row)?.into_iter().next().map(Cow::Owned)),
+        call: Call::Text(|row| named(row)?.next().map(Cow::Owned)),
     },
     Function {
         name: "named_values",
         arguments: &["name", "member", "pairs…"],
-        doc: "the same, every value of it as a list of texts",
-        call: Call::Texts(|row| Some(named(row)?.into_iter().map(Cow::Owned).collect())),
+        doc: "the same, every value of every one of that name as a list of texts",
+        call: Call::Texts(|row| some(named(row)?.map(Cow::Owned).collect())),
     },
     Function {
         name: "element_value",
@@ -35,25 +35,36 @@ pub const FUNCTIONS: &[Function] = &[
 /// What `value` stands for beside itself: one of them is there, by the type of the value.
 const TYPED: &[&str] = &["multivalue", "intvalue", "boolvalue", "multiintvalue"];
 
-fn named(row: Row<'_, '_>) -> Option<Vec<String>> {
+/// The values of each that has the name, list by list as far as they are asked for.
+fn named(row: Row<'_, '_>) -> Option<impl Iterator<Item = String>> {
     let (name, rest) = row.split_first()?;
     let (member, lists) = rest.split_first()?;
     let (name, member) = ((*name)?, (*member)?);
-    lists.iter().flatten().filter_map(|text| document(text)).find_map(|list| in_list(&list, name, member))
+    let lists = lists.iter().flatten().filter_map(|text| document(text));
+    Some(lists.flat_map(move |list| in_list(&list, name, member)))
 }
 
-fn in_list(list: &Value, name: &str, member: &str) -> Option<Vec<String>> {
+fn in_list(list: &Value, name: &str, member: &str) -> Vec<String> {
     match list {
-        Value::Array(elements) => elements.iter().find_map(|element| in_list(element, name, member)),
-        Value::Object(_) => match lookup(list, "name").or_else(|| lookup(list, "key")) {
-            Some(own) if own.as_str().is_some_and(|own| own.eq_ignore_ascii_case(name)) => {
-                values(lookup(list, member).or_else(|| typed(list, member))?)
-            }
-            Some(_) => None,
-            None => values(lookup(list, name)?),
-        },
-        _ => None,
+        Value::Array(elements) => elements.iter().flat_map(|element| in_list(element, name, member)).collect(),
+        Value::Object(_) => in_object(list, name, member).map(values).unwrap_or_default(),
+        _ => Vec::new(),
     }
+}
+
+fn in_object<'v>(object: &'v Value, name: &str, member: &str) -> Option<&'v Value> {
+    match lookup(object, "name").or_else(|| lookup(object, "key")) {
+        Some(own) if own.as_str().is_some_and(|own| own.eq_ignore_ascii_case(name)) => {
+            lookup(object, member).or_else(|| typed(object, member))
+        }
+        Some(_) => None,
+        None => lookup(object, name),
+    }
+}
+
+/// A list without elements is none.
+fn some<T>(all: Vec<T>) -> Option<Vec<T>> {
+    (!all.is_empty()).then_some(all)
 }
 
 fn element(row: Row<'_, '_>) -> Option<String> {
@@ -82,12 +93,11 @@ fn lookup<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
     found.filter(|value| !value.is_null())
 }
 
-fn values(value: &Value) -> Option<Vec<String>> {
-    let all: Vec<String> = match value {
+fn values(value: &Value) -> Vec<String> {
+    match value {
         Value::Array(elements) => elements.iter().filter_map(plain).collect(),
         one => plain(one).into_iter().collect(),
-    };
-    (!all.is_empty()).then_some(all)
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +110,7 @@ mod tests {
 
     fn get(name: &str, member: &str, lists: &[&str]) -> Option<String> {
         let row: Vec<_> = [name, member].iter().chain(lists).copied().map(Some).collect();
-        named(&row).map(|values| values.join(","))
+        some(named(&row)?.collect()).map(|values| values.join(","))
     }
 
     #[test]
@@ -133,8 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_list_that_has_it() {
+    fn every_list_that_has_it() {
         assert_eq!(get("role", "newvalue", &["not json", WORKSPACE, M365]).as_deref(), Some("Owner"));
         assert_eq!(get("scope", "value", &[&format!("[{WORKSPACE}]")]).as_deref(), Some("a,b"));
+        let other = r#"[{"name":"scope","value":"c"},{"name":"Scope","value":"d"}]"#;
+        assert_eq!(get("scope", "value", &[WORKSPACE, other]).as_deref(), Some("a,b,c,d"));
     }
 }

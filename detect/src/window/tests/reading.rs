@@ -117,7 +117,8 @@ fn keys_of_a_step_are_event_columns_and_as_many_as_the_rules() {
         message(&format!("window: {{within: 1h, sequence: [minted, used]}}\n{steps}"))
     };
     assert!(
-        with("isued_credential").starts_with("r.yaml:10: by `isued_credential` of step `minted` is neither an event column nor a path")
+        with("isued_credential")
+            .starts_with("r.yaml:10: by `isued_credential` of step `minted` is neither an event column nor a path")
     );
     let text = with("issued_credential, ip");
     assert!(

@@ -1,6 +1,7 @@
 //! `keytrail rule fields` and `keytrail rule functions`: what a condition may name.
 
 use anyhow::{Result, anyhow};
+use keytrail_detect::Dialect;
 use keytrail_ingest::Mapping;
 use keytrail_model::schema::{self, Field, Kind};
 use keytrail_model::{RawPath, Want, did_you_mean};
@@ -12,13 +13,14 @@ use crate::output::{self, Rows};
 
 pub fn run(global: &Global, source: Option<&str>, set: &RuleSet) -> Result<()> {
     let Some(source) = source else { return output::print(&columns(), global) };
-    let mappings = pack(global, set)?.mappings()?;
+    let pack = pack(global, set)?;
+    let mappings = pack.mappings()?;
     let mapping = mappings.iter().find(|mapping| mapping.source == source).ok_or_else(|| {
         let hint = did_you_mean(source, mappings.iter().map(|mapping| mapping.source.as_str()));
         let known: Vec<&str> = mappings.iter().map(|mapping| mapping.source.as_str()).collect();
         anyhow!("no mapping for log source `{source}`{hint} (known: {})", known.join(", "))
     })?;
-    output::print(&fields_of(mapping), global)
+    output::print(&fields_of(mapping, pack.vocabulary()?.dialects.get(source)), global)
 }
 
 fn columns() -> Rows {
@@ -37,7 +39,7 @@ fn columns() -> Rows {
     rows
 }
 
-fn fields_of(mapping: &Mapping) -> Rows {
+fn fields_of(mapping: &Mapping, dialect: Option<&Dialect>) -> Rows {
     let mut rows = Rows::new(&["name", "kind", "from", "example"]);
     for (name, expression, _) in &mapping.columns {
         let example = schema::find(name).map(example);
@@ -45,6 +47,11 @@ fn fields_of(mapping: &Mapping) -> Rows {
     }
     for path in mapping.paths().iter().chain(&mapping.fields) {
         rows.push([json!(path.to_string()), json!("raw path"), json!("the record"), json!(example_path(path))]);
+    }
+    for (name, targets) in dialect.into_iter().flat_map(Dialect::fields) {
+        let from = targets.iter().map(|target| target.split_whitespace().collect::<Vec<_>>().join(" "));
+        let from = from.collect::<Vec<_>>().join("; ");
+        rows.push([json!(name), json!("dialect name"), json!(from), json!(format!("sigma: {name}: '…'"))]);
     }
     rows
 }

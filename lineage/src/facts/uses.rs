@@ -1,0 +1,138 @@
+//! When credentials were first used, and by whom, within a bound: of more than `KEPT` uses the earliest are kept, so
+//! that what is kept depends neither on the order of events nor on who saw them.
+
+use std::collections::HashMap;
+
+use keytrail_model::Micros;
+
+/// How many credentials, and how many pairs of a credential and its user, are kept.
+pub const KEPT: usize = 65_536;
+
+/// Who used a credential: an agent, a principal or a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Use<'a> {
+    pub kind: &'a str,
+    pub credential: &'a str,
+    pub id: &'a str,
+}
+
+impl<'a> Use<'a> {
+    fn of(key: &'a str) -> Option<Self> {
+        let mut parts = key.splitn(3, '\t');
+        Some(Self { kind: parts.next()?, credential: parts.next()?, id: parts.next()? })
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    first: Firsts,
+    by: Firsts,
+    /// Where a key is put together.
+    scratch: String,
+}
+
+impl Uses {
+    pub fn first(&mut self, credential: &str, at: Micros) {
+        self.first.see(credential, at);
+    }
+
+    pub fn by(&mut self, one: &Use<'_>, at: Micros) {
+        self.scratch.clear();
+        for part in [one.kind, "\t", one.credential, "\t", one.id] {
+            self.scratch.push_str(part);
+        }
+        self.by.see(&self.scratch, at);
+    }
+
+    pub fn merge(&mut self, other: Self) {
+        self.first.merge(other.first);
+        self.by.merge(other.by);
+        self.scratch.clear();
+    }
+
+    /// Each credential and its first use, by id.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<(&str, Micros)> {
+        self.first.kept()
+    }
+
+    /// Who used what, and since when.
+    #[must_use]
+    pub fn users(&self) -> Vec<(Use<'_>, Micros)> {
+        self.by.kept().into_iter().filter_map(|(key, at)| Some((Use::of(key)?, at))).collect()
+    }
+}
+
+/// First times of names. Walked in order only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Firsts {
+    times: HashMap<String, Micros>,
+}
+
+impl Firsts {
+    fn see(&mut self, name: &str, at: Micros) {
+        match self.times.get_mut(name) {
+            Some(known) => *known = at.min(*known),
+            None => {
+                self.times.insert(name.to_owned(), at);
+                self.trim();
+            }
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        other.times.iter().for_each(|(name, at)| self.see(name, *at));
+    }
+
+    /// Cut back rarely: what was dropped was later than as many others as are kept, and stays so.
+    fn trim(&mut self) {
+        if self.times.len() >= 2 * KEPT {
+            let kept = self.kept().into_iter().map(|(name, at)| (name.to_owned(), at)).collect();
+            self.times = kept;
+        }
+    }
+
+    fn kept(&self) -> Vec<(&str, Micros)> {
+        let mut all: Vec<(&str, Micros)> = self.times.iter().map(|(name, at)| (name.as_str(), *at)).collect();
+        if all.len() > KEPT {
+            all.sort_unstable_by_key(|(name, at)| (*at, *name));
+            all.truncate(KEPT);
+        }
+        all.sort_unstable();
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(names: impl Iterator<Item = usize>) -> Uses {
+        let mut uses = Uses::default();
+        for number in names {
+            let time = Micros(i64::try_from(number % (KEPT + 7)).unwrap_or_default());
+            uses.first(&format!("c{}", number % (2 * KEPT + 100)), time);
+        }
+        uses
+    }
+
+    #[test]
+    fn the_earliest_are_kept_in_any_order_and_from_any_worker() {
+        let count = 3 * KEPT;
+        let forwards = seen(0..count);
+        let backwards = seen((0..count).rev());
+        let mut merged = seen((0..count).filter(|number| number % 2 == 1));
+        merged.merge(seen((0..count).filter(|number| number % 2 == 0)));
+        assert_eq!(forwards.credentials().len(), KEPT);
+        assert!(forwards.credentials() == backwards.credentials() && forwards.credentials() == merged.credentials());
+    }
+
+    #[test]
+    fn who_used_what_comes_back_as_it_was() {
+        let mut uses = Uses::default();
+        let one = Use { kind: "tool", credential: "c", id: "mcp\trun" };
+        uses.by(&one, Micros(5));
+        uses.by(&one, Micros(3));
+        assert_eq!(uses.users(), [(one, Micros(3))]);
+    }
+}
