@@ -203,10 +203,13 @@ impl Dialects {
     }
 
     fn unknown(&self, asked: &LogSource) -> String {
-        let written = written(&asked.product, &asked.service, &asked.category);
+        let written = written(asked.product.as_deref(), asked.service.as_deref(), asked.category.as_deref());
         let called = self.0.values().flat_map(|dialect| &dialect.called);
-        let mut known: Vec<String> =
-            called.map(|called| self::written(&called.product, &called.service, &called.category)).collect();
+        let mut known: Vec<String> = called
+            .map(|called| {
+                self::written(called.product.as_deref(), called.service.as_deref(), called.category.as_deref())
+            })
+            .collect();
         known.sort();
         known.dedup();
         let hint = did_you_mean(&written, known.iter().map(String::as_str));
@@ -215,10 +218,9 @@ impl Dialects {
 }
 
 /// `product/service`, with the category where there is one.
-fn written(product: &Option<String>, service: &Option<String>, category: &Option<String>) -> String {
-    let text = |part: &Option<String>| part.clone().unwrap_or_else(|| "*".to_owned());
-    let category = category.as_ref().map(|category| format!(" ({category})")).unwrap_or_default();
-    format!("{}/{}{category}", text(product), text(service))
+fn written(product: Option<&str>, service: Option<&str>, category: Option<&str>) -> String {
+    let category = category.map(|category| format!(" ({category})")).unwrap_or_default();
+    format!("{}/{}{category}", product.unwrap_or("*"), service.unwrap_or("*"))
 }
 
 #[cfg(test)]

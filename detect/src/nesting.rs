@@ -3,7 +3,7 @@
 use keytrail_model::{FileError, Micros};
 
 use crate::rule::Rule;
-use crate::window::Takes;
+use crate::window::{Takes, Window};
 
 #[derive(Debug, Default)]
 pub(crate) struct Nesting {
@@ -26,12 +26,11 @@ impl Nesting {
         for (index, rule) in rules.iter().enumerate() {
             for (number, step) in (0u16..).zip(&rule.steps) {
                 let Takes::Matches(id) = &step.filter else { continue };
-                match rules.iter().position(|other| other.id == *id) {
-                    Some(below) => nesting.put(below, (index, number)),
-                    None => {
-                        let message = format!("it takes the matches of `{id}`, which is not loaded");
-                        errors.push(FileError::new(&rule.file, Some(step.line), message));
-                    }
+                if let Some(below) = rules.iter().position(|other| other.id == *id) {
+                    nesting.put(below, (index, number));
+                } else {
+                    let message = format!("it takes the matches of `{id}`, which is not loaded");
+                    errors.push(FileError::new(&rule.file, Some(step.line), message));
                 }
             }
         }
@@ -54,7 +53,7 @@ impl Nesting {
     fn raise(&mut self, rules: &[Rule]) -> bool {
         let mut moved = false;
         for (below, rule) in rules.iter().enumerate() {
-            let own = rule.window.as_ref().and_then(|window| window.delay());
+            let own = rule.window.as_ref().and_then(Window::delay);
             let delay = self.delay(below).zip(own).map(|(before, own)| before.saturating_add(own));
             let level = self.level(below) + 1;
             for (above, _) in self.above(below).to_vec() {

@@ -150,7 +150,12 @@ impl Mapping {
             return Ok(());
         }
         let known: Vec<String> = self.fields.iter().map(ToString::to_string).chain(names()).collect();
-        Err(nearest_known(&path.to_string(), known.iter().map(String::as_str)))
+        let near = did_you_mean(&path.to_string(), known.iter().map(String::as_str));
+        if !near.is_empty() {
+            return Err(near);
+        }
+        let fields: Vec<String> = self.fields.iter().map(ToString::to_string).collect();
+        Err(nearest_known(&path.to_string(), fields.iter().map(String::as_str)))
     }
 }
 

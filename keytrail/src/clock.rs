@@ -13,8 +13,8 @@ pub struct Clock {
 
 impl Clock {
     pub fn note(&mut self, chunk: usize, batches: &[EventBatch]) {
-        let times = batches.iter().flat_map(|batch| (0..batch.rows()).map(|row| batch.time(row)));
-        let earliest = times.min().unwrap_or(Micros(i64::MAX));
+        let times = batches.iter().filter_map(EventBatch::time_range);
+        let earliest = times.map(|(first, _)| first).min().unwrap_or(Micros(i64::MAX));
         if self.earliest.len() <= chunk {
             self.earliest.resize(chunk + 1, Micros(i64::MAX));
         }

@@ -390,9 +390,9 @@ impl Outcome {
 
     fn read(&mut self, batch: &EventBatch) {
         *self.events.entry(batch.source.to_string()).or_default() += batch.rows() as u64;
-        for time in (0..batch.rows()).map(|row| batch.time(row)) {
-            let (first, last) = self.range.unwrap_or((time, time));
-            self.range = Some((first.min(time), last.max(time)));
+        if let Some((first, last)) = batch.time_range() {
+            let known = self.range.unwrap_or((first, last));
+            self.range = Some((known.0.min(first), known.1.max(last)));
         }
     }
 

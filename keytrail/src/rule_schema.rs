@@ -211,7 +211,7 @@ struct Step {
     r#where: String,
     /// Default: the rule's.
     source: Option<OneOrMany>,
-    /// This step's keys, parallel to the rule's group_by. Default: group_by itself.
+    /// This step's keys, parallel to the rule's `group_by`. Default: `group_by` itself.
     by: Option<Vec<String>>,
 }
 

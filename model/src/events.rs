@@ -86,6 +86,14 @@ impl EventBatch {
         column.is_valid(row).then(|| column.value(row))
     }
 
+    /// The earliest and the latest time; `None` of no events.
+    #[must_use]
+    pub fn time_range(&self) -> Option<(Micros, Micros)> {
+        let column = self.column("time")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        let times = column.values().iter().copied();
+        times.clone().min().zip(times.max()).map(|(first, last)| (Micros(first), Micros(last)))
+    }
+
     /// Event time. Never null: a record without a time is a reject.
     #[must_use]
     pub fn time(&self, row: usize) -> Micros {

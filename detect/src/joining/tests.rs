@@ -10,7 +10,10 @@ use crate::{Detector, Rule, SourceFields};
 
 const SOURCE: &str = "aws.cloudtrail";
 
-fn detector(sql: &str, tables: &[(&str, &[&[(&str, &str)]])]) -> Detector {
+/// One table: its name, and its rows as columns and texts.
+type Named<'a> = (&'a str, &'a [&'a [(&'a str, &'a str)]]);
+
+fn detector(sql: &str, tables: &[Named<'_>]) -> Detector {
     let head = "id: r\ntitle: t\nseverity: high\nsource: aws.cloudtrail\ndescription: d\nsummary: s\n";
     let text = format!("{head}group_by: [credential, actor]\nsql: \"{sql}\"\n");
     let rule = Rule::read("r.yaml", &text).expect("a rule");

@@ -110,7 +110,7 @@ impl Known<'_> {
             return self.counted(correlation, name, rule);
         }
         if let Some(other) = self.correlations.iter().find(|other| other.is_called(name)) {
-            return self.nested(correlation, name, other);
+            return nested(correlation, name, other);
         }
         let line = correlation.place.line_of(name);
         if self.left_out.contains(name) {
@@ -146,22 +146,6 @@ impl Known<'_> {
             sources: Some(sources.clone()),
             filter: Takes::Sigma { body: Box::new(body.clone()), of, show },
             text: rule.rule.text.clone(),
-            line: correlation.place.line_of(name).unwrap_or(1),
-            by,
-        })
-    }
-
-    fn nested(&self, correlation: &Correlation, name: &str, other: &Correlation) -> Result<Step, Failed> {
-        if !correlation.fields().is_empty() {
-            let message = format!("`{name}` is a correlation, and its matches have no fields to count");
-            return Err(correlation.place.fault(name, message).into());
-        }
-        let by = fields_of(correlation, &|said: &str| said == name || other.is_called(said))?;
-        Ok(Step {
-            name: name.to_owned(),
-            sources: Some(Vec::new()),
-            filter: Takes::Matches(other.id.clone()),
-            text: other.text(),
             line: correlation.place.line_of(name).unwrap_or(1),
             by,
         })
@@ -207,4 +191,20 @@ impl Known<'_> {
 fn fields_of(correlation: &Correlation, called: &dyn Fn(&str) -> bool) -> Result<Vec<String>, Fault> {
     let fields = correlation.rule.group_by.iter().map(|entry| correlation.field(entry, called));
     fields.map(|field| field.map(str::to_owned)).collect()
+}
+
+fn nested(correlation: &Correlation, name: &str, other: &Correlation) -> Result<Step, Failed> {
+    if !correlation.fields().is_empty() {
+        let message = format!("`{name}` is a correlation, and its matches have no fields to count");
+        return Err(correlation.place.fault(name, message).into());
+    }
+    let by = fields_of(correlation, &|said: &str| said == name || other.is_called(said))?;
+    Ok(Step {
+        name: name.to_owned(),
+        sources: Some(Vec::new()),
+        filter: Takes::Matches(other.id.clone()),
+        text: other.text(),
+        line: correlation.place.line_of(name).unwrap_or(1),
+        by,
+    })
 }

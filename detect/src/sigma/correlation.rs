@@ -99,25 +99,11 @@ impl Correlation {
         if !ordered {
             return Ok(Measure::AllOf(combination));
         }
-        if self.is_all(&combination, steps.len()) {
+        if is_all(&combination, steps.len()) {
             return Ok(Measure::Sequence);
         }
         let message = "an order is only known of all rules: list those that must come, and leave the condition out";
         Err(self.place.fault("condition", message))
-    }
-
-    fn is_all(&self, combination: &Combination, steps: usize) -> bool {
-        let mut found: Vec<u16> = match combination {
-            Combination::Step(step) => vec![*step],
-            Combination::And(parts) => {
-                let step = |part: &Combination| if let Combination::Step(step) = part { Some(*step) } else { None };
-                parts.iter().map(step).collect::<Option<_>>().unwrap_or_default()
-            }
-            Combination::Or(_) | Combination::Not(_) => Vec::new(),
-        };
-        found.sort_unstable();
-        found.dedup();
-        found.len() == steps
     }
 
     fn combination(&self, condition: &ConditionExpr, steps: &[String]) -> Result<Combination, Fault> {
@@ -221,4 +207,18 @@ fn comparison(operator: ConditionOperator) -> Comparison {
         ConditionOperator::Eq => Comparison::Eq,
         ConditionOperator::Neq => Comparison::Neq,
     }
+}
+
+fn is_all(combination: &Combination, steps: usize) -> bool {
+    let mut found: Vec<u16> = match combination {
+        Combination::Step(step) => vec![*step],
+        Combination::And(parts) => {
+            let step = |part: &Combination| if let Combination::Step(step) = part { Some(*step) } else { None };
+            parts.iter().map(step).collect::<Option<_>>().unwrap_or_default()
+        }
+        Combination::Or(_) | Combination::Not(_) => Vec::new(),
+    };
+    found.sort_unstable();
+    found.dedup();
+    found.len() == steps
 }

@@ -84,8 +84,8 @@ impl Reader<'_> {
     /// The document with that id, or else name, or else title.
     fn place(&self, id: Option<&str>, name: Option<&str>, title: &str) -> Place {
         let said = [("id", id), ("name", name), ("title", Some(title))];
-        let said = said.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        let found = said.filter_map(|(key, value)| self.places.iter().find(|place| place.says(key, value))).next();
+        let mut said = said.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let found = said.find_map(|(key, value)| self.places.iter().find(|place| place.says(key, value)));
         found.or(self.places.first()).cloned().unwrap_or_default()
     }
 

@@ -71,12 +71,11 @@ struct Firsts {
 
 impl Firsts {
     fn see(&mut self, name: &str, at: Micros) {
-        match self.times.get_mut(name) {
-            Some(known) => *known = at.min(*known),
-            None => {
-                self.times.insert(name.to_owned(), at);
-                self.trim();
-            }
+        if let Some(known) = self.times.get_mut(name) {
+            *known = at.min(*known);
+        } else {
+            self.times.insert(name.to_owned(), at);
+            self.trim();
         }
     }
 

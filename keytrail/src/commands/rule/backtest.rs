@@ -42,7 +42,7 @@ pub fn run(global: &Global, asked: &Backtest) -> Result<()> {
 
 /// The rules with these ids; all when none is named.
 fn only(rules: Vec<Rule>, ids: &[String]) -> Result<Vec<Rule>> {
-    for id in ids.iter().filter(|id| rules.iter().all(|rule| rule.id != **id)) {
+    if let Some(id) = ids.iter().find(|id| rules.iter().all(|rule| rule.id != **id)) {
         let near = did_you_mean(id, rules.iter().map(|rule| rule.id.as_str()));
         return Err(anyhow!("no rule `{id}` is in force{near}"));
     }
