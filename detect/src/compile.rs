@@ -105,7 +105,7 @@ impl<'a> Part<'a> {
     pub(crate) fn columns_of(&self, key: &str, source: &SourceFields<'_>) -> Result<Columns, String> {
         match self.fields() {
             Some(_) => Ok(source.resolver().names(key)?.iter().map(Name::column).collect()),
-            None => Ok(vec![key.to_owned()]),
+            None => Ok(vec![raw_key(key).map_or_else(|| key.to_owned(), |raw| raw.column())]),
         }
     }
 
@@ -119,7 +119,7 @@ impl<'a> Part<'a> {
     }
 
     /// Its SELECT, where that joins reference tables.
-    fn joined(&self) -> Option<&'a Select> {
+    pub(crate) fn joined(&self) -> Option<&'a Select> {
         match &self.rule.body {
             Body::Sql(select) => Some(select).filter(|select| !select.joins.is_empty()),
             Body::Sigma(_) | Body::Steps => None,
@@ -216,7 +216,7 @@ pub(crate) fn wanted(part: &Part<'_>, source: &SourceFields<'_>) -> Result<Wante
         Wanted { predicate, filter_names, shown_names, keys: Vec::new(), fields: Vec::new(), shown: Vec::new() };
     let Some((of, show)) = part.fields() else {
         for key in part.keys() {
-            let raw = RawPath::parse(key).filter(|_| schema::find(key).is_none()).map(Name::Raw);
+            let raw = raw_key(key);
             wanted.keys.push(vec![raw.as_ref().map_or_else(|| key.clone(), Name::column)]);
             wanted.shown_names.extend(raw);
         }
@@ -227,6 +227,11 @@ pub(crate) fn wanted(part: &Part<'_>, source: &SourceFields<'_>) -> Result<Wante
     let shown = columns(part, show, source, &mut wanted.shown_names)?;
     wanted.shown = show.iter().cloned().zip(shown).collect();
     Ok(wanted)
+}
+
+/// A key that is a raw path and no event column.
+fn raw_key(key: &str) -> Option<Name> {
+    RawPath::parse(key).filter(|_| schema::find(key).is_none()).map(Name::Raw)
 }
 
 /// Where fields stand, as Sigma rules name them.

@@ -204,6 +204,11 @@ impl Pipeline {
         Ok(outcome)
     }
 
+    /// The tables that rules join, of what was learnt so far.
+    pub fn reference(&self) -> Result<Reference> {
+        Ok(Reference::new(self.plan.joined().map(|table| (table, self.enricher.rows(table))))?)
+    }
+
     /// Whether a predicate reads what only enrichment fills.
     fn reads_enriched(&self) -> bool {
         ENRICHED.iter().any(|column| self.plan.columns().contains(*column))
@@ -230,8 +235,7 @@ impl Pipeline {
         let columns = (!whole).then(|| self.plan.columns().clone());
         let normaliser = self.normaliser(&Needed { columns, paths: self.plan.paths().clone() })?;
         let enriches = extent.conclude || whole;
-        let tables = self.plan.joined().map(|table| (table, self.enricher.rows(table)));
-        let reference = Arc::new(Reference::new(tables)?);
+        let reference = Arc::new(self.reference()?);
         let worker = || Worker {
             normaliser: normaliser.fork(),
             detector: Detector::over(Arc::clone(&self.plan)).joining(Arc::clone(&reference)),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::PhysicalExpr;
-use keytrail_sql::{Expression, Name, Planner, SqlError, evaluate_flags};
+use keytrail_sql::{Expression, Name, Planner, Select, SqlError, evaluate, evaluate_flags};
 
 use super::clause::{Clause, Joined};
 use super::clauses::Clauses;
@@ -24,9 +24,14 @@ impl<'a> Asker<'a> {
         Self { planner, event, one: event.events.batch.slice(event.row, 1) }
     }
 
-    /// A condition in SQL, taken apart.
+    /// A condition over events, taken apart.
     pub(super) fn condition(&self, condition: &Expression) -> Result<Clause, String> {
-        let clauses = Clauses::of(condition).map_err(|error| error.to_string())?;
+        self.within(condition, &Select::filter(condition.clone()))
+    }
+
+    /// The same where its names mean what they mean in a SELECT.
+    pub(super) fn within(&self, condition: &Expression, select: &Select) -> Result<Clause, String> {
+        let clauses = Clauses::of(condition, select).map_err(|error| error.to_string())?;
         self.clauses(&clauses).map_err(|error| error.to_string())
     }
 
@@ -39,6 +44,11 @@ impl<'a> Asker<'a> {
         let schema = self.one.schema();
         let expr = self.planner.logical_predicate(expr, &schema)?;
         self.ask(&self.planner.physical(&expr, &schema)?)
+    }
+
+    /// What an expression gives, of a type that it has already.
+    pub(super) fn value(&self, expr: &Expr) -> Result<ArrayRef, SqlError> {
+        evaluate(&self.planner.physical(expr, &self.one.schema())?, &self.one)
     }
 
     fn clauses(&self, clauses: &Clauses) -> Result<Clause, SqlError> {

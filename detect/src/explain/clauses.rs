@@ -4,7 +4,7 @@
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use keytrail_sql::{Expression, Scope, SqlError, parse_expression};
+use keytrail_sql::{Expression, Select, SqlError};
 
 /// A condition and the conditions in it.
 #[derive(Clone, Debug)]
@@ -16,39 +16,43 @@ pub(super) enum Clauses {
 }
 
 impl Clauses {
-    /// Of a rule's condition.
-    pub(super) fn of(condition: &Expression) -> Result<Self, SqlError> {
+    /// Of a rule's condition, in which names mean what they mean in a SELECT.
+    pub(super) fn of(condition: &Expression, select: &Select) -> Result<Self, SqlError> {
         let tree =
             Parser::new(&GenericDialect {}).try_with_sql(&condition.text).and_then(|mut parser| parser.parse_expr());
-        Self::split(&tree.map_err(|error| SqlError::Syntax(error.to_string()))?)
+        Self::split(&tree.map_err(|error| SqlError::Syntax(error.to_string()))?, select)
     }
 
-    fn split(tree: &Expr) -> Result<Self, SqlError> {
+    fn split(tree: &Expr, select: &Select) -> Result<Self, SqlError> {
         match tree {
-            Expr::BinaryOp { op: BinaryOperator::And, .. } => Ok(Self::All(joined(tree, &BinaryOperator::And)?)),
-            Expr::BinaryOp { op: BinaryOperator::Or, .. } => Ok(Self::Any(joined(tree, &BinaryOperator::Or)?)),
-            Expr::UnaryOp { op: UnaryOperator::Not, expr } => Ok(Self::Not(Box::new(Self::split(expr)?))),
-            Expr::Nested(inner) => Self::split(inner),
-            one => parse_expression(&one.to_string(), Scope::Rule).map(Self::One),
+            Expr::BinaryOp { op: op @ BinaryOperator::And, .. } => Ok(Self::All(joined(tree, op, select)?)),
+            Expr::BinaryOp { op: op @ BinaryOperator::Or, .. } => Ok(Self::Any(joined(tree, op, select)?)),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr } => Ok(Self::Not(Box::new(Self::split(expr, select)?))),
+            Expr::Nested(inner) => Self::split(inner, select),
+            one => select.expression(&one.to_string()).map(Self::One),
         }
     }
 }
 
 /// `a AND b AND c` is one list, in brackets or not.
-fn joined(tree: &Expr, by: &BinaryOperator) -> Result<Vec<Clauses>, SqlError> {
+fn joined(tree: &Expr, by: &BinaryOperator, select: &Select) -> Result<Vec<Clauses>, SqlError> {
     match tree {
         Expr::BinaryOp { left, op, right } if op == by => {
-            let mut parts = joined(left, by)?;
-            parts.extend(joined(right, by)?);
+            let mut parts = joined(left, by, select)?;
+            parts.extend(joined(right, by, select)?);
             Ok(parts)
         }
-        Expr::Nested(inner) if matches!(inner.as_ref(), Expr::BinaryOp { op, .. } if op == by) => joined(inner, by),
-        other => Ok(vec![Clauses::split(other)?]),
+        Expr::Nested(inner) if matches!(inner.as_ref(), Expr::BinaryOp { op, .. } if op == by) => {
+            joined(inner, by, select)
+        }
+        other => Ok(vec![Clauses::split(other, select)?]),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use keytrail_sql::{Scope, parse_expression};
+
     use super::*;
 
     fn shown(clauses: &Clauses) -> String {
@@ -73,7 +77,7 @@ mod tests {
             ),
         ] {
             let condition = parse_expression(text, Scope::Rule).expect(text);
-            let clauses = Clauses::of(&condition).expect(text);
+            let clauses = Clauses::of(&condition, &Select::filter(condition.clone())).expect(text);
             assert_eq!(shown(&clauses), wanted);
         }
     }

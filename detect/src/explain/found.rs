@@ -1,9 +1,9 @@
 //! What one event holds at the places that a clause reads. Raw values come from the redacted record, where a key that is
 //! absent and one that is null can be told apart.
 
-use arrow::array::Array;
-use keytrail_model::schema::{self, Kind};
-use keytrail_model::{EventBatch, RawPath, Segment};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
+use keytrail_model::{EventBatch, Micros, RawPath, Segment};
 use keytrail_sql::Name;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -21,8 +21,6 @@ pub enum Found {
     Values(Vec<String>),
     /// The place is the whole record.
     Record,
-    /// The place is a row of a reference table, which is not joined here.
-    Joined,
 }
 
 impl Serialize for Found {
@@ -31,7 +29,6 @@ impl Serialize for Found {
             Self::Absent => to.serialize_str("absent"),
             Self::Null => to.serialize_str("null"),
             Self::Record => to.serialize_str("record"),
-            Self::Joined => to.serialize_str("joined"),
             Self::Values(values) => to.collect_seq(values),
         }
     }
@@ -66,40 +63,17 @@ impl<'a> Event<'a> {
         Read { name: at.clone(), at, found: self.found(name) }
     }
 
-    /// A name that a dialect may have explained: one place or several.
-    pub(super) fn read_as(&self, name: &str, places: &[Name]) -> Vec<Read> {
-        let mut reads: Vec<Read> = Vec::new();
-        for place in places {
-            let read = Read { name: name.to_owned(), at: written(place), found: self.found(place) };
-            if !reads.contains(&read) {
-                reads.push(read);
-            }
-        }
-        reads
+    /// A name that a dialect may have explained.
+    pub(super) fn read_as(&self, name: &str, place: &Name) -> Read {
+        Read { name: name.to_owned(), at: written(place), found: self.found(place) }
     }
 
     fn found(&self, name: &Name) -> Found {
         match name {
             Name::Event("raw") => Found::Record,
-            Name::Event(column) => self.column(column),
             Name::Raw(path) => self.raw(path),
-            Name::Joined { .. } => Found::Joined,
+            name => self.events.column(&name.column()).map_or(Found::Null, |column| in_column(column, self.row)),
         }
-    }
-
-    fn column(&self, name: &str) -> Found {
-        let (events, row) = (self.events, self.row);
-        if events.column(name).is_none_or(|column| column.is_null(row)) {
-            return Found::Null;
-        }
-        let values = match schema::find(name).map(|field| field.kind) {
-            Some(Kind::Time) => vec![events.time(row).to_string()],
-            Some(Kind::Texts) => events.texts(name, row),
-            Some(Kind::Flag) => events.flag(name, row).map(|flag| flag.to_string()).into_iter().collect(),
-            Some(Kind::Number) => events.number(name, row).map(|number| number.to_string()).into_iter().collect(),
-            _ => events.text(name, row).map(str::to_owned).into_iter().collect(),
-        };
-        Found::Values(bounded(values))
     }
 
     fn raw(&self, path: &RawPath) -> Found {
@@ -113,9 +87,34 @@ impl<'a> Event<'a> {
     }
 }
 
+/// What a column holds at a row.
+pub(super) fn in_column(column: &ArrayRef, row: usize) -> Found {
+    if column.is_null(row) {
+        return Found::Null;
+    }
+    let values: Vec<String> = if let Some(texts) = column.as_string_view_opt() {
+        vec![texts.value(row).to_owned()]
+    } else if let Some(flags) = column.as_boolean_opt() {
+        vec![flags.value(row).to_string()]
+    } else if let Some(numbers) = column.as_primitive_opt::<Float64Type>() {
+        vec![numbers.value(row).to_string()]
+    } else if let Some(times) = column.as_primitive_opt::<TimestampMicrosecondType>() {
+        vec![Micros(times.value(row)).to_string()]
+    } else {
+        let items = column.as_list_opt::<i32>().map(|lists| lists.value(row));
+        let texts = items.as_ref().and_then(|items| items.as_string_view_opt());
+        texts.into_iter().flat_map(|texts| texts.iter().flatten()).map(str::to_owned).collect()
+    };
+    let values = if values.is_empty() { vec!["[]".to_owned()] } else { values };
+    Found::Values(bounded(values))
+}
+
 /// A path without what is wanted of it: people know it by its keys.
 fn written(name: &Name) -> String {
-    name.column().trim_end_matches(['?']).trim_end_matches("[*]").to_owned()
+    match name {
+        Name::Joined { alias, column, .. } => format!("{alias}.{column}"),
+        name => name.column().trim_end_matches('?').trim_end_matches("[*]").to_owned(),
+    }
 }
 
 #[derive(Default)]

@@ -6,6 +6,7 @@ mod asker;
 mod clause;
 mod clauses;
 mod found;
+mod joined;
 mod sigma;
 
 use keytrail_model::{EventBatch, FileError, Micros};
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use crate::compile::{Asks, Part, SourceFields};
 use crate::progress::first_shown;
+use crate::reference::Reference;
 use crate::rule::Rule;
 use crate::window::Takes;
 use asker::Asker;
@@ -99,9 +101,16 @@ pub fn reads(rule: &Rule, source: &str) -> bool {
 #[derive(Default)]
 pub struct Explainer {
     planner: Planner,
+    reference: Reference,
 }
 
 impl Explainer {
+    /// With the tables that rules join.
+    #[must_use]
+    pub fn new(reference: Reference) -> Self {
+        Self { planner: Planner::new(), reference }
+    }
+
     /// One rule on one event of a batch that has the columns of the rule's plan.
     pub fn explain(
         &self,
@@ -114,7 +123,7 @@ impl Explainer {
         let asker = Asker::new(&self.planner, &event);
         let mut parts = Vec::new();
         for part in Part::all(0, rule).iter().filter(|part| part.reads(source.name)) {
-            parts.push(asked(part, source, &asker).map_err(|message| part.error(message))?);
+            parts.push(self.asked(part, source, &asker).map_err(|message| part.error(message))?);
         }
         let fail = |message: String| FileError::new(&rule.file, rule.line, message);
         let kept_out = kept_out(rule, &asker).map_err(fail)?;
@@ -132,6 +141,22 @@ impl Explainer {
             takes_matches_of: taken(rule),
         })
     }
+
+    fn asked(&self, part: &Part<'_>, source: &SourceFields<'_>, asker: &Asker<'_>) -> Result<Asked, String> {
+        let clause = match (part.joined(), part.asks()) {
+            (Some(select), _) => joined::clause(select, &self.planner, &self.reference, asker.event)?,
+            (None, Asks::Nothing) => Clause::of("every event", Joined::All, Vec::new()),
+            (None, Asks::Sql(condition)) => asker.condition(condition)?,
+            (None, Asks::Sigma(body)) => sigma::body(body, source, asker)?,
+        };
+        let (events, row) = (asker.event.events, asker.event.row);
+        let mut group = Vec::new();
+        for key in part.keys() {
+            let columns = part.columns_of(key, source)?;
+            group.push(GroupKey { name: key.clone(), value: first_shown(events, &columns, row) });
+        }
+        Ok(Asked { step: part.name().map(str::to_owned), clause, group })
+    }
 }
 
 fn verdict(rule: &Rule, parts: &[Asked], kept_out: bool) -> Verdict {
@@ -145,21 +170,6 @@ fn verdict(rule: &Rule, parts: &[Asked], kept_out: bool) -> Verdict {
         (_, _, true) if held.any(grouped) => Verdict::Counts,
         (_, _, true) => Verdict::NoGroup,
     }
-}
-
-fn asked(part: &Part<'_>, source: &SourceFields<'_>, asker: &Asker<'_>) -> Result<Asked, String> {
-    let clause = match part.asks() {
-        Asks::Nothing => Clause::of("every event", Joined::All, Vec::new()),
-        Asks::Sql(condition) => asker.condition(condition)?,
-        Asks::Sigma(body) => sigma::body(body, source, asker)?,
-    };
-    let (events, row) = (asker.event.events, asker.event.row);
-    let mut group = Vec::new();
-    for key in part.keys() {
-        let columns = part.columns_of(key, source)?;
-        group.push(GroupKey { name: key.clone(), value: first_shown(events, &columns, row) });
-    }
-    Ok(Asked { step: part.name().map(str::to_owned), clause, group })
 }
 
 fn kept_out(rule: &Rule, asker: &Asker<'_>) -> Result<Vec<KeptOut>, String> {

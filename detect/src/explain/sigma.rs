@@ -1,11 +1,13 @@
 //! A Sigma detection as clauses: its condition, the selections that the condition names, and each item of those.
 
+use keytrail_sql::Name;
 use rsigma_parser::{ConditionExpr, Detection, Quantifier};
 
 use super::asker::Asker;
 use super::clause::{Clause, Joined};
+use super::found::{Read, in_column};
 use crate::compile::SourceFields;
-use crate::sigma::{Piece, Pieces, SigmaBody};
+use crate::sigma::{Piece, Pieces, SigmaBody, Target};
 
 type Said = Result<Clause, String>;
 
@@ -110,9 +112,26 @@ impl Section<'_> {
     }
 
     fn piece(&self, piece: Piece) -> Said {
-        let event = self.asker.event;
-        let reads = piece.fields.iter().flat_map(|(field, places)| event.read_as(field, places)).collect();
+        let mut reads: Vec<Read> = Vec::new();
+        for (field, target) in &piece.fields {
+            let read = self.read(field, target)?;
+            if !reads.contains(&read) {
+                reads.push(read);
+            }
+        }
         let holds = self.asker.logical(piece.expr).map_err(|error| error.to_string())?;
         Ok(Clause::test(piece.written, holds, reads))
+    }
+
+    fn read(&self, field: &str, target: &Target) -> Result<Read, String> {
+        let event = self.asker.event;
+        Ok(match target {
+            Target::Raw(path) => event.read_as(field, &Name::Raw(path.clone())),
+            Target::Event(column, _) => event.read_as(field, &Name::Event(column)),
+            Target::Sql(computed) => {
+                let value = self.asker.value(&computed.expr).map_err(|error| error.to_string())?;
+                Read { name: field.to_owned(), at: computed.text.clone(), found: in_column(&value, 0) }
+            }
+        })
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use matches::{Matches, Tests};
 pub(crate) use pieces::{Piece, Pieces};
 pub(crate) use place::{Fault, Place};
 pub use placeholders::Placeholders;
-pub(crate) use resolve::Resolver;
+pub(crate) use resolve::{Resolver, Target};
 pub(crate) use unknown::unknown_fields;
 
 /// A Sigma detection as a rule holds it.

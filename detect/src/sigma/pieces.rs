@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 
 use datafusion::logical_expr::Expr;
-use keytrail_model::{RawPath, Want};
-use keytrail_sql::Name;
+use keytrail_model::schema::Kind;
 use rsigma_parser::{DetectionItem, Detections, Modifier, SelectorPattern, SigmaValue};
 
 use super::build::{Build, selected};
@@ -18,7 +17,7 @@ pub(crate) struct Piece {
     pub(crate) written: String,
     pub(crate) expr: Expr,
     /// Fields as the rule names them, and where they stand.
-    pub(crate) fields: Vec<(String, Vec<Name>)>,
+    pub(crate) fields: Vec<(String, Target)>,
 }
 
 /// A detection section over one log source.
@@ -27,15 +26,6 @@ pub(crate) struct Pieces<'a> {
     pub(crate) detections: &'a Detections,
     pub(crate) place: &'a Place,
     pub(crate) resolver: &'a Resolver<'a>,
-}
-
-/// The columns that a target reads.
-fn places(target: &Target) -> Vec<Name> {
-    match target {
-        Target::Raw(path) => vec![Name::Raw(RawPath { want: Want::Any, ..path.clone() })],
-        Target::Event(column, _) => vec![Name::Event(column)],
-        Target::Sql(computed) => computed.names.iter().cloned().collect(),
-    }
 }
 
 impl<'a> Pieces<'a> {
@@ -50,7 +40,7 @@ impl<'a> Pieces<'a> {
         let mut fields = Vec::new();
         for field in std::iter::once(field.to_owned()).chain(other.iter().map(written)) {
             let targets = self.resolver.targets(&field).map_err(|message| self.place.fault(&field, message))?;
-            fields.push((field, targets.iter().flat_map(places).collect()));
+            fields.extend(targets.into_iter().map(|target| (field.clone(), target)));
         }
         Ok(Piece { written: format!("{key}: {}", list(&item.values)), expr, fields })
     }
@@ -74,7 +64,7 @@ impl<'a> Pieces<'a> {
 }
 
 fn words(key: &str, values: &[SigmaValue], expr: Expr) -> Piece {
-    let fields = vec![("keywords".to_owned(), vec![Name::Event("raw")])];
+    let fields = vec![("keywords".to_owned(), Target::Event("raw", Kind::Text))];
     Piece { written: format!("{key}: {}", list(values)), expr, fields }
 }
 

@@ -1,7 +1,6 @@
 //! `keytrail rule explain --event`: why rules find an event, and why not, by the way of a scan: learnt from the whole
 //! file, normalised, enriched, then asked clause by clause.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,29 +48,19 @@ pub fn run(global: &Global, asked: &Explain, event: &str) -> Result<()> {
     let pack = pack(global, &asked.rule_set)?;
     let (input, line) = input(event)?;
     let mut pipeline = Pipeline::over(&pack, rules(&pack, asked.id.as_deref())?, config.limits.limits())?;
-    let mut book = Book::new(&pack, pipeline.rules().to_vec(), asked, line)?;
+    let mut chosen = Chosen { line, limit: asked.limit, events: Vec::new(), more: 0 };
     let extent = Extent { conclude: false, ..Extent::FULL };
-    let mut failed = None;
-    let outcome = pipeline.run_to(
-        extent,
-        &[input],
-        &ProgressBar::hidden(),
-        Some(&mut |batch| {
-            if let Err(error) = book.take(&batch) {
-                failed.get_or_insert(error);
-            }
-        }),
-    )?;
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    if book.abouts.is_empty() {
+    let mut keep = |batch: EventBatch| chosen.take(&batch);
+    let outcome = pipeline.run_to(extent, &[input], &ProgressBar::hidden(), Some(&mut keep))?;
+    if chosen.events.is_empty() {
         return Err(nothing(event, line, &outcome));
     }
-    if book.more > 0 {
-        note(global, &format!("not shown: {} more (raise --limit, or name one as {event}:LINE)", book.more));
+    if chosen.more > 0 {
+        note(global, &format!("not shown: {} more (raise --limit, or name one as {event}:LINE)", chosen.more));
     }
-    print(global, &book.abouts)
+    let book = Book::new(&pack, &pipeline, asked)?;
+    let abouts = chosen.events.iter().map(|event| book.about(event)).collect::<Result<Vec<_>>>()?;
+    print(global, &abouts)
 }
 
 fn print(global: &Global, abouts: &[About]) -> Result<()> {
@@ -127,55 +116,50 @@ fn nothing(event: &str, line: Option<u64>, outcome: &Outcome) -> anyhow::Error {
     }
 }
 
-/// Explains the events as they come by.
+/// The events that are meant, each as a batch of its own.
+struct Chosen {
+    line: Option<u64>,
+    limit: usize,
+    events: Vec<EventBatch>,
+    more: usize,
+}
+
+impl Chosen {
+    fn take(&mut self, batch: &EventBatch) {
+        for row in 0..batch.rows() {
+            let at = batch.position(row);
+            // In a file that has no lines, the number is that of the record.
+            if self.line.is_some() && at.line.or(at.record) != self.line {
+                continue;
+            }
+            if self.events.len() == self.limit {
+                self.more += 1;
+                continue;
+            }
+            let places = batch.places.get(row).copied().into_iter().collect();
+            self.events.push(EventBatch { batch: batch.batch.slice(row, 1), places, ..batch.clone() });
+        }
+    }
+}
+
+/// What is needed to explain them.
 struct Book<'a> {
-    rules: Vec<Rule>,
+    rules: &'a [Rule],
     mappings: Vec<Arc<Mapping>>,
     dialects: Dialects,
     explainer: Explainer,
     asked: &'a Explain,
-    line: Option<u64>,
-    windows: BTreeMap<String, String>,
-    abouts: Vec<About>,
-    more: usize,
 }
 
 impl<'a> Book<'a> {
-    fn new(pack: &Pack, rules: Vec<Rule>, asked: &'a Explain, line: Option<u64>) -> Result<Self> {
-        let windows = rules.iter().filter_map(|rule| Some((rule.id.clone(), explain::window(rule)?))).collect();
-        Ok(Self {
-            rules,
-            mappings: pack.mappings()?,
-            dialects: pack.vocabulary()?.dialects,
-            explainer: Explainer::default(),
-            asked,
-            line,
-            windows,
-            abouts: Vec::new(),
-            more: 0,
-        })
+    fn new(pack: &Pack, pipeline: &'a Pipeline, asked: &'a Explain) -> Result<Self> {
+        let explainer = Explainer::new(pipeline.reference()?);
+        let (mappings, dialects) = (pack.mappings()?, pack.vocabulary()?.dialects);
+        Ok(Self { rules: pipeline.rules(), mappings, dialects, explainer, asked })
     }
 
-    fn take(&mut self, batch: &EventBatch) -> Result<()> {
-        let meant: Vec<usize> = (0..batch.rows()).filter(|row| self.is_meant(batch, *row)).collect();
-        for row in meant {
-            if self.abouts.len() < self.asked.limit {
-                let about = self.about(batch, row)?;
-                self.abouts.push(about);
-            } else {
-                self.more += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// In a file that has no lines, the number is that of the record.
-    fn is_meant(&self, batch: &EventBatch, row: usize) -> bool {
-        let at = batch.position(row);
-        self.line.is_none() || at.line.or(at.record) == self.line
-    }
-
-    fn about(&self, batch: &EventBatch, row: usize) -> Result<About> {
+    fn about(&self, batch: &EventBatch) -> Result<About> {
+        let row = 0;
         let name = batch.source.as_ref();
         let mapping = self.mappings.iter().find(|mapping| mapping.source == name);
         let knows = |path: &RawPath| mapping.map_or(Ok(()), |mapping| mapping.knows(path));
@@ -184,7 +168,7 @@ impl<'a> Book<'a> {
         let mut rules = Vec::new();
         for rule in self.rules.iter().filter(meant) {
             let explained = self.explainer.explain(rule, &source, batch, row)?;
-            rules.push(Said { window: self.windows.get(&rule.id).cloned(), explained });
+            rules.push(Said { window: explain::window(rule), explained });
         }
         if let (Some(id), true) = (&self.asked.id, rules.is_empty()) {
             return Err(anyhow!("rule `{id}` does not read {name}, of which {} is an event", batch.position(row)));

@@ -112,7 +112,6 @@ fn reading(read: &Read) -> String {
         Found::Absent => "absent".to_owned(),
         Found::Null => "null".to_owned(),
         Found::Record => "every value of the record".to_owned(),
-        Found::Joined => "of a joined row, which is not looked up here".to_owned(),
         Found::Values(values) => values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", "),
     };
     let place = if read.name == read.at { String::new() } else { format!(" ({})", read.at) };
