@@ -33,7 +33,7 @@ source: aws.cloudtrail
 description: An identity was made.
 summary: '{actor} made a user'
 where: >-
-  action = 'iam:CreateUser' AND (requestParameters.userName LIKE 'tmp-%' OR responseElements.user.userName = 'x')
+  action = 'iam:CreateUser' AND (requestParameters.userName LIKE 'tmp-%' OR responseElements.\"user\".userName = 'x')
   AND NOT (requestParameters.path = '/ci/' OR errorCode = 'AccessDenied')
 group_by: [actor]
 ";

@@ -19,7 +19,7 @@ const RULES: usize = 307;
 /// Rules that name a field which no record can have: the rule, the field, and what is said to be near it.
 const TYPOS: &[(&str, &str, &str)] = &[
     ("aws_delete_saml_provider.yml", "status", "the nearest is"),
-    ("azure_app_end_user_consent.yml", "ConsentContext.IsAdminConsent", "did you mean"),
+    ("azure_app_end_user_consent.yml", "ConsentContext.IsAdminConsent", "the nearest is"),
 ];
 
 /// Rules that want values of the reader, and the names of those. The two that are marked name a wrong field as well:
