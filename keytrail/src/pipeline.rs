@@ -50,7 +50,7 @@ const LEARNT: [&str; 20] = [
 const REJECTS_KEPT: usize = 10_000;
 
 /// Chunks for each thread between two times that windows are settled: few enough that memory stays flat.
-const ROUND: usize = 8;
+const ROUND: usize = 2;
 
 /// Something to read.
 #[derive(Clone)]

@@ -74,7 +74,11 @@ impl Row {
 
     /// Where the values of a column stand in the chunk, whatever its kind.
     pub fn ranges(&self, column: usize) -> impl Iterator<Item = Range<usize>> + '_ {
-        self.slot(column).range().into_iter().chain(self.items(column).filter_map(Slot::range))
+        let slot = self.slot(column);
+        // Items stand together for all lists, so they are gone through only for a list that has some.
+        let items = if slot == Slot::Reached { self.items.as_slice() } else { &[] };
+        let own = items.iter().filter(move |item| item.column as usize == column).filter_map(|item| item.slot.range());
+        slot.range().into_iter().chain(own)
     }
 
     pub(super) fn reset(&mut self, plan: &FieldPlan) {
