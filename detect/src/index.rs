@@ -111,7 +111,7 @@ impl Column {
     fn hang(&mut self, filter: u32, atom: &Atom) {
         match (atom.equalities(), &atom.ask) {
             (Some(texts), _) => texts.into_iter().for_each(|text| self.equal.entry(text).or_default().push(filter)),
-            (None, Ask::Sigma(tests)) => match self.tests.iter_mut().find(|(known, _)| known.same(tests)) {
+            (None, Ask::Sigma(tests)) => match self.tests.iter_mut().find(|(known, _)| known == tests) {
                 Some((_, filters)) => filters.push(filter),
                 None => self.tests.push((Arc::clone(tests), vec![filter])),
             },

@@ -63,7 +63,13 @@ fn in_our_words(file: &str, error: &YamlError) -> FileError {
 fn in_one_line(text: &str) -> String {
     let text = text.lines().next().unwrap_or_default();
     let text = text.split(" at line ").next().unwrap_or_default();
-    let mut chars = text.trim_end_matches('.').chars();
+    lower_first(text.trim_end_matches('.'))
+}
+
+/// How messages begin here: somebody else's sentence with its first letter in lower case.
+#[must_use]
+pub fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 

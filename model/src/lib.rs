@@ -23,7 +23,7 @@ pub use action::{Action, Call, Mode, Refusal, Undo};
 pub use credential::Target;
 pub use entry::{Entry, EntryBody};
 pub use events::{EventBatch, Place};
-pub use file_error::{FileError, read_yaml};
+pub use file_error::{FileError, lower_first, read_yaml};
 pub use finding::{Example, Finding, Hop};
 pub use id::stable_id;
 pub use nearest::{did_you_mean, nearest, nearest_known};

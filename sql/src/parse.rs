@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::{
     dialect::GenericDialect,
     parser::Parser,
 };
+use keytrail_model::lower_first;
 
 use crate::{
     SqlError,
@@ -89,18 +90,7 @@ pub fn parse_select(text: &str, scope: Scope) -> Result<Select, SqlError> {
 }
 
 fn syntax(error: impl std::fmt::Display) -> SqlError {
-    SqlError::Syntax(error.to_string().trim_start_matches("sql parser error: ").to_lowercase_first())
-}
-
-trait LowercaseFirst {
-    fn to_lowercase_first(&self) -> String;
-}
-
-impl LowercaseFirst for str {
-    fn to_lowercase_first(&self) -> String {
-        let mut chars = self.chars();
-        chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
-    }
+    SqlError::Syntax(lower_first(error.to_string().trim_start_matches("sql parser error: ")))
 }
 
 pub(crate) fn refused<T>(construct: &str, remedy: &'static str) -> Result<T, SqlError> {

@@ -3,7 +3,6 @@
 //! Walks the record's JSON once, value by value, and stops at the first that decides. Keys are no values.
 
 use std::borrow::Cow;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray};
@@ -15,7 +14,7 @@ use datafusion::logical_expr::{
 
 use super::matches::Tests;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Keywords {
     tests: Arc<Tests>,
     signature: Signature,
@@ -38,20 +37,6 @@ impl Keywords {
             return missing.is_empty();
         }
         values(record, &mut |value| self.tests.hold_one(value))
-    }
-}
-
-impl PartialEq for Keywords {
-    fn eq(&self, other: &Self) -> bool {
-        self.tests.same(&other.tests)
-    }
-}
-
-impl Eq for Keywords {}
-
-impl Hash for Keywords {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.tests.written.hash(state);
     }
 }
 

@@ -46,11 +46,6 @@ impl Tests {
         self.all
     }
 
-    /// Whether two items read the same, and so are the same.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        self.written == other.written
-    }
-
     /// The texts in lower case, when every test is an equality without regard to case and one is enough.
     pub(crate) fn equalities(&self) -> Option<Vec<&str>> {
         if self.all || self.tests.is_empty() {
@@ -67,7 +62,22 @@ fn plain_equality(test: &Test) -> Option<&str> {
     }
 }
 
-#[derive(Clone, Debug)]
+/// Two items that read the same are the same.
+impl PartialEq for Tests {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+impl Eq for Tests {}
+
+impl Hash for Tests {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.written.hash(state);
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Matches {
     pub(crate) tests: Arc<Tests>,
     signature: Signature,
@@ -99,20 +109,6 @@ pub(super) fn rows(lists: &ListArray) -> impl Iterator<Item = std::ops::Range<us
 /// Arrow's offsets are never negative.
 fn index(offset: i32) -> usize {
     usize::try_from(offset).unwrap_or_default()
-}
-
-impl PartialEq for Matches {
-    fn eq(&self, other: &Self) -> bool {
-        self.tests.same(&other.tests)
-    }
-}
-
-impl Eq for Matches {}
-
-impl Hash for Matches {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.tests.written.hash(state);
-    }
 }
 
 impl ScalarUDFImpl for Matches {

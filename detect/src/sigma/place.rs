@@ -2,7 +2,7 @@
 
 use rsigma_parser::reference::MODIFIERS;
 
-use keytrail_model::{FileError, did_you_mean};
+use keytrail_model::{FileError, did_you_mean, lower_first};
 
 /// The text of one document, its file, and the line of the file on which it starts.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +109,5 @@ fn said_line(error: &str) -> Option<u64> {
 /// One line, lower case at the start, without a full stop, in backticks.
 fn lower(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default().trim_end_matches(['.', ':']);
-    let mut letters = line.chars();
-    let text: String = letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default();
-    text.replace('\'', "`")
+    lower_first(line).replace('\'', "`")
 }
