@@ -91,6 +91,12 @@ impl Detector {
         self.progress.findings(&self.plan)
     }
 
+    /// The same at the end of everything.
+    #[must_use]
+    pub fn into_findings(mut self) -> Vec<Finding> {
+        self.progress.into_findings(&self.plan)
+    }
+
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress

@@ -1,10 +1,10 @@
 //! The state behind one finding: counts, first events, distinct values. The same whatever order the events came in.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use keytrail_model::{EventBatch, Finding, Micros, Position, Target, stable_id};
+use keytrail_model::{EventBatch, Finding, Micros, Position, Target, Text, stable_id};
 use serde::{Deserialize, Serialize};
 
 use crate::rule::{Rule, State};
@@ -17,56 +17,75 @@ const DISTINCT_MAX: usize = 100_000;
 /// Distinct texts: the smallest ones, and how many there are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Distinct {
-    smallest: BTreeSet<String>,
+    /// Sorted.
+    smallest: Vec<Text>,
+    /// Hashes of all of them, once they are more than the smallest.
     #[serde(with = "shared::sorted")]
     seen: HashSet<u64>,
 }
 
 impl Distinct {
     fn add(&mut self, value: &str) {
-        let mut hash = DefaultHasher::new();
-        value.hash(&mut hash);
-        if self.seen.len() < DISTINCT_MAX {
-            self.seen.insert(hash.finish());
-        }
         self.keep(value);
+        if self.seen.is_empty() && self.smallest.len() > Finding::VALUES {
+            self.remember();
+        }
+        if !self.seen.is_empty() && self.seen.len() < DISTINCT_MAX {
+            self.seen.insert(hash_of(value));
+        }
+        self.smallest.truncate(Finding::VALUES);
     }
 
     fn keep(&mut self, value: &str) {
-        let full = self.smallest.len() >= Finding::VALUES;
-        if full && self.smallest.last().is_some_and(|last| value >= last.as_str()) {
-            return;
-        }
-        self.smallest.insert(value.to_owned());
-        if self.smallest.len() > Finding::VALUES {
-            self.smallest.pop_last();
+        if let Err(at) = self.smallest.binary_search_by(|known| (**known).cmp(value))
+            && at <= Finding::VALUES
+        {
+            self.smallest.insert(at, value.into());
         }
     }
 
+    fn remember(&mut self) {
+        self.seen = self.smallest.iter().map(|value| hash_of(value)).collect();
+    }
+
     fn merge(&mut self, other: &Self) {
-        other.smallest.iter().for_each(|value| self.keep(value));
+        other.smallest.iter().for_each(|value| self.add(value));
+        if self.seen.is_empty() && !other.seen.is_empty() {
+            self.remember();
+        }
         let room = DISTINCT_MAX.saturating_sub(self.seen.len());
         let new: Vec<u64> = other.seen.difference(&self.seen).copied().take(room).collect();
         self.seen.extend(new);
     }
 
+    fn count(&self) -> usize {
+        self.seen.len().max(self.smallest.len())
+    }
+
     fn list(&self) -> Vec<String> {
-        self.smallest.iter().cloned().collect()
+        self.smallest.iter().map(String::from).collect()
     }
 }
 
+fn hash_of(value: &str) -> u64 {
+    let mut hash = DefaultHasher::new();
+    value.hash(&mut hash);
+    hash.finish()
+}
+
 /// By time and event id; the place keeps two copies of one event apart.
-pub(crate) type Moment = (Micros, String, Position);
+pub(crate) type Moment = (Micros, Text, Position);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Group {
     pub(crate) first: Micros,
     last: Micros,
     count: u64,
-    outcomes: BTreeMap<String, u64>,
+    /// Lists, sorted: a tree of a few takes a node of many.
+    outcomes: Vec<(Text, u64)>,
     #[serde(with = "shared::pairs")]
-    examples: BTreeMap<Moment, Arc<Seen>>,
-    guardrails: BTreeSet<String>,
+    examples: Vec<(Moment, Arc<Seen>)>,
+    guardrails: BTreeSet<Text>,
     ips: Distinct,
     resources: Distinct,
     /// What a containment would act on.
@@ -84,8 +103,8 @@ impl Default for Group {
             first: Micros(i64::MAX),
             last: Micros(i64::MIN),
             count: 0,
-            outcomes: BTreeMap::new(),
-            examples: BTreeMap::new(),
+            outcomes: Vec::new(),
+            examples: Vec::new(),
             guardrails: BTreeSet::new(),
             ips: Distinct::default(),
             resources: Distinct::default(),
@@ -100,13 +119,13 @@ impl Group {
     pub(crate) fn add(&mut self, events: &EventBatch, row: usize, seen: impl FnOnce() -> Arc<Seen>) {
         let time = events.time(row);
         self.count_one(time, events.text("outcome", row));
-        self.guardrails.extend(events.texts("guardrails", row));
+        self.guardrails.extend(events.texts("guardrails", row).into_iter().map(Text::from));
         events.text("ip", row).into_iter().for_each(|ip| self.ips.add(ip));
         events.texts("resources", row).iter().for_each(|resource| self.resources.add(resource));
         Seen::acted_on(events, row).into_iter().for_each(|one| self.acted_on.add(one));
         let event_id = events.text("event_id", row).unwrap_or_default();
         if self.is_among_first(time, event_id) {
-            self.keep((time, event_id.to_owned(), events.position(row)), seen());
+            self.keep((time, event_id.into(), events.position(row)), seen());
         }
     }
 
@@ -137,23 +156,27 @@ impl Group {
         self.first = self.first.min(time);
         self.last = self.last.max(time);
         self.count += 1;
-        let outcome = outcome.unwrap_or("unknown");
-        match self.outcomes.get_mut(outcome) {
-            Some(count) => *count += 1,
-            None => drop(self.outcomes.insert(outcome.to_owned(), 1)),
+        self.count_outcome(outcome.unwrap_or("unknown"), 1);
+    }
+
+    fn count_outcome(&mut self, outcome: &str, count: u64) {
+        match self.outcomes.binary_search_by(|(known, _)| (**known).cmp(outcome)) {
+            Ok(at) => self.outcomes.iter_mut().skip(at).take(1).for_each(|(_, known)| *known += count),
+            Err(at) => self.outcomes.insert(at, (outcome.into(), count)),
         }
     }
 
     fn keep(&mut self, moment: Moment, seen: Arc<Seen>) {
-        self.examples.insert(moment, seen);
-        if self.examples.len() > Finding::EXAMPLES {
-            self.examples.pop_last();
+        match self.examples.binary_search_by(|(known, _)| known.cmp(&moment)) {
+            Ok(at) => self.examples.iter_mut().skip(at).take(1).for_each(|known| known.1 = Arc::clone(&seen)),
+            Err(at) => self.examples.insert(at, (moment, seen)),
         }
+        self.examples.truncate(Finding::EXAMPLES);
     }
 
     fn is_among_first(&self, time: Micros, event_id: &str) -> bool {
         self.examples.len() < Finding::EXAMPLES
-            || self.examples.last_key_value().is_some_and(|(last, _)| (time, event_id) <= (last.0, last.1.as_str()))
+            || self.examples.last().is_some_and(|(last, _)| (time, event_id) <= (last.0, &*last.1))
     }
 
     /// Takes over what another group of the same rule, key and period counted.
@@ -162,7 +185,7 @@ impl Group {
         self.last = self.last.max(other.last);
         self.count += other.count;
         for (outcome, count) in other.outcomes {
-            *self.outcomes.entry(outcome).or_default() += count;
+            self.count_outcome(&outcome, count);
         }
         self.guardrails.extend(other.guardrails);
         self.ips.merge(&other.ips);
@@ -179,13 +202,13 @@ impl Group {
     /// says; otherwise the first event does, and one of several is not exact: an action could miss the one at fault.
     fn target(&self, rule: &Rule, key: &[String], first: (&Moment, &Seen)) -> Target {
         let (moment, seen) = self.lead.as_ref().map_or(first, |(moment, lead)| (moment, &lead.0));
-        let mut target = Target { time: moment.0, resources: seen.resources.clone(), ..seen.target.as_ref().clone() };
+        let mut target = Target { time: moment.0, resources: seen.resources.iter().map(String::from).collect(), ..seen.target.as_ref().clone() };
         match credential_of(rule, key) {
             Some(credential) if target.credential.as_deref() != Some(credential) => {
                 target.quality = Some("none".to_owned());
             }
             Some(_) => {}
-            None if self.acted_on.seen.len() > 1 => target.quality = Some("group".to_owned()),
+            None if self.acted_on.count() > 1 => target.quality = Some("group".to_owned()),
             None => {}
         }
         target
@@ -193,28 +216,28 @@ impl Group {
 
     /// The finding as it stands now.
     pub(crate) fn finding(&self, rule: &Rule, key: &[String], period_start: Micros) -> Option<Finding> {
-        let (moment, lead) = self.examples.first_key_value()?;
+        let (moment, lead) = self.examples.first()?;
         Some(Finding {
             id: id(rule, key, period_start),
             rule: rule.id.clone(),
             title: rule.title.clone(),
             severity: rule.severity,
-            source: lead.source.clone(),
+            source: String::from(&lead.source),
             tags: rule.tags.clone(),
-            summary: lead.summary.clone(),
+            summary: String::from(&lead.summary),
             group: rule.group_by.iter().cloned().zip(key.iter().cloned()).collect(),
             period_start,
             first_seen: self.first,
             last_seen: self.last,
             count: self.count,
-            outcomes: self.outcomes.clone(),
+            outcomes: self.outcomes.iter().map(|(outcome, count)| (String::from(outcome), *count)).collect(),
             target: self.target(rule, key, (moment, lead)),
-            guardrails: self.guardrails.iter().cloned().collect(),
+            guardrails: self.guardrails.iter().map(String::from).collect(),
             examples: self.examples.iter().map(|(moment, seen)| seen.example(moment)).collect(),
             ips: self.ips.list(),
-            ip_count: self.ips.seen.len() as u64,
+            ip_count: self.ips.count() as u64,
             resources: self.resources.list(),
-            resource_count: self.resources.seen.len() as u64,
+            resource_count: self.resources.count() as u64,
             ownership: None,
             lineage: Vec::new(),
             playbook: rule.playbook.clone(),
@@ -251,6 +274,6 @@ mod tests {
         (0..100).for_each(|n| forward.add(&format!("{n:03}")));
         (0..100).rev().for_each(|n| backward.add(&format!("{n:03}")));
         assert_eq!(forward.list(), backward.list());
-        assert_eq!((forward.list().len(), forward.seen.len()), (Finding::VALUES, 100));
+        assert_eq!((forward.list().len(), forward.count()), (Finding::VALUES, 100));
     }
 }

@@ -12,7 +12,7 @@ use crate::matches::Matches;
 use crate::plan::{Feed, Plan};
 use crate::reference::Reference;
 use crate::rule::Rule;
-use crate::seen::{Pool, Seen};
+use crate::seen::Pool;
 use crate::template::shown;
 use crate::values::{Selected, Values};
 use crate::window::{Entry, Lane, Match};
@@ -97,7 +97,7 @@ impl Progress {
         let value = |columns: &Columns| first_shown(events, columns, row).unwrap_or_else(|| "(none)".to_owned());
         let key = (feed.rule, feed.keys.iter().map(value).collect());
         let pool = &mut self.pool;
-        let seen = || pool.share(Seen::new(rule, events, row, selected.at(row)));
+        let seen = || pool.seen(rule, events, row, selected.at(row));
         let start = events.time(row).bucket(rule.suppress_for);
         self.groups.entry((key, start)).or_default().add(events, row, seen);
     }
@@ -112,11 +112,11 @@ impl Progress {
     ) {
         let value = |columns: &Columns| first_shown(events, columns, row);
         let Some(key) = feed.keys.iter().map(value).collect::<Option<Vec<_>>>() else { return };
-        let seen = self.pool.share(Seen::new(rule, events, row, selected.at(row)));
+        let seen = self.pool.seen(rule, events, row, selected.at(row));
         for value in values.at(row) {
             let entry = Entry {
                 time: events.time(row),
-                event_id: events.text("event_id", row).unwrap_or_default().to_owned(),
+                event_id: events.text("event_id", row).unwrap_or_default().into(),
                 place: events.position(row),
                 step: feed.step,
                 value,
@@ -174,8 +174,8 @@ impl Progress {
         let step = plan.window(above).and_then(|(rule, _)| rule.steps.get(usize::from(number)));
         let (Some(step), Some(first)) = (step, found.entries.first()) else { return };
         let value = |field: &String| {
-            let mut shown = found.entries.iter().filter_map(|entry| entry.seen.selected.get(field));
-            shown.find(|value| !value.is_empty()).cloned()
+            let mut shown = found.entries.iter().filter_map(|entry| entry.seen.selected(field));
+            shown.find(|value| !value.is_empty()).map(String::from)
         };
         let Some(key) = step.by.iter().map(value).collect::<Option<Vec<_>>>() else { return };
         let entry = Entry { time: found.at, step: number, value: None, ..first.clone() };
@@ -207,10 +207,12 @@ impl Progress {
         group.add_more(extra, found.last);
     }
 
-    /// Nothing yet, from the settled point of this one on: for a worker that will be merged.
+    /// What a worker counted since the last time, to be merged; it goes on with nothing, from the settled point of this
+    /// one on.
     #[must_use]
-    pub fn fresh(&self) -> Self {
-        Self { settled: self.settled, ..Self::default() }
+    pub fn take_over(&self, worker: &mut Self) -> Self {
+        let pool = std::mem::take(&mut worker.pool);
+        std::mem::replace(worker, Self { settled: self.settled, pool, ..Self::default() })
     }
 
     /// Takes over what another worker of the same plan counted, up to the same settled point. The order of merging does
@@ -239,15 +241,14 @@ impl Progress {
     /// The findings so far, worst first, then by time and id.
     #[must_use]
     pub fn findings(&self, plan: &Plan) -> Vec<Finding> {
-        let found = self.groups.iter().filter_map(|(((index, key), start), group)| {
-            plan.rules().get(*index).and_then(|rule| group.finding(rule, key, *start))
-        });
-        let mut findings: Vec<Finding> = found.collect();
-        findings.sort_by(|left, right| {
-            let order = right.severity.cmp(&left.severity).then(left.first_seen.cmp(&right.first_seen));
-            order.then_with(|| left.id.cmp(&right.id))
-        });
-        findings
+        in_order(self.groups.iter().filter_map(|(place, group)| finding(plan, place, group)).collect())
+    }
+
+    /// The same, and forgets what they are made of as it goes: memory holds no finding twice.
+    #[must_use]
+    pub fn into_findings(&mut self, plan: &Plan) -> Vec<Finding> {
+        let groups = std::mem::take(&mut self.groups).into_iter();
+        in_order(groups.filter_map(|(place, group)| finding(plan, &place, &group)).collect())
     }
 
     /// How many events each exception kept from counting.
@@ -267,6 +268,18 @@ impl Progress {
         (self.late, self.dropped + self.lanes.values().map(|lane| lane.dropped).sum::<u64>())
     }
 }
+
+fn finding(plan: &Plan, ((index, key), start): &(Key, Micros), group: &Group) -> Option<Finding> {
+    plan.rules().get(*index).and_then(|rule| group.finding(rule, key, *start))
+}
+
+fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
+        findings.sort_by(|left, right| {
+            let order = right.severity.cmp(&left.severity).then(left.first_seen.cmp(&right.first_seen));
+            order.then_with(|| left.id.cmp(&right.id))
+        });
+        findings
+    }
 
 /// The first of the columns that has a value.
 pub(crate) fn first_shown(events: &EventBatch, columns: &[String], row: usize) -> Option<String> {

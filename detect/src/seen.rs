@@ -1,61 +1,46 @@
 //! What a finding shows of one event, copied out of its batch. It has no time of its own, so that events which look the
 //! same share one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use keytrail_model::{EventBatch, Example, Micros, Target};
+use keytrail_model::{EventBatch, Example, Micros, Target, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::group::Moment;
 use crate::rule::Rule;
 use crate::shared;
+use crate::values::Selection;
 
 /// How many different ones are told apart before the pool starts anew.
 const POOL_MAX: usize = 16_384;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
-    pub(crate) source: String,
-    pub(crate) action: String,
-    pub(crate) outcome: String,
-    pub(crate) actor: Option<String>,
-    pub(crate) ip: Option<String>,
-    pub(crate) user_agent: Option<String>,
-    pub(crate) tool: Option<String>,
-    pub(crate) resources: Vec<String>,
-    pub(crate) prompt_ref: Option<String>,
-    pub(crate) guardrails: Vec<String>,
+    pub(crate) source: Text,
+    pub(crate) action: Text,
+    pub(crate) outcome: Text,
+    pub(crate) actor: Option<Text>,
+    pub(crate) ip: Option<Text>,
+    pub(crate) user_agent: Option<Text>,
+    pub(crate) tool: Option<Text>,
+    pub(crate) resources: Vec<Text>,
+    pub(crate) prompt_ref: Option<Text>,
+    pub(crate) guardrails: Vec<Text>,
     /// What a containment would act on.
-    pub(crate) acted_on: Option<String>,
-    /// The rule's evidence columns.
-    pub(crate) selected: BTreeMap<String, String>,
-    pub(crate) summary: String,
+    pub(crate) acted_on: Option<Text>,
+    /// The rule's evidence columns, by name.
+    pub(crate) selected: Vec<(Text, Text)>,
+    pub(crate) summary: Text,
     /// Without the time and resources, which are the event's: so that many events share one.
     #[serde(with = "shared::one")]
     pub(crate) target: Arc<Target>,
 }
 
 impl Seen {
-    pub(crate) fn new(rule: &Rule, events: &EventBatch, row: usize, selected: BTreeMap<String, String>) -> Self {
-        let text = |name: &str| events.text(name, row).map(str::to_owned);
-        Self {
-            source: events.source.to_string(),
-            action: text("action").unwrap_or_default(),
-            outcome: text("outcome").unwrap_or_else(|| "unknown".to_owned()),
-            actor: text("actor"),
-            ip: text("ip"),
-            user_agent: text("user_agent"),
-            tool: text("tool"),
-            resources: events.texts("resources", row),
-            prompt_ref: text("prompt_ref"),
-            guardrails: events.texts("guardrails", row),
-            acted_on: Self::acted_on(events, row).map(str::to_owned),
-            selected,
-            summary: rule.summary.fill(events, row),
-            target: Arc::new(target(events, row)),
-        }
+    pub(crate) fn selected(&self, name: &str) -> Option<&Text> {
+        self.selected.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// A session's keys change while it lasts, and it is the session that is contained; of other credentials it is the
@@ -81,7 +66,7 @@ impl Seen {
             resources: self.resources.clone(),
             prompt_ref: self.prompt_ref.clone(),
             position: position.to_string(),
-            selected: self.selected.clone(),
+            selected: self.selected.iter().cloned().collect(),
         }
     }
 }
@@ -107,21 +92,56 @@ fn target(events: &EventBatch, row: usize) -> Target {
     }
 }
 
-/// Gives equal ones out as one, so that a window over many like events stays small.
+/// Gives equal ones out as one, so that a window over many like events, and the findings of many like groups, stay small.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pool {
+    texts: HashSet<Text>,
     known: HashMap<u64, Arc<Seen>>,
     targets: HashMap<u64, Arc<Target>>,
 }
 
 impl Pool {
-    pub(crate) fn share(&mut self, mut seen: Seen) -> Arc<Seen> {
-        let target = &seen.target;
+    /// What a rule shows of an event.
+    pub(crate) fn seen(&mut self, rule: &Rule, events: &EventBatch, row: usize, selected: Selection) -> Arc<Seen> {
+        let target = target(events, row);
         let key = hash_of(&(&target.credential, &target.session, &target.actor, &target.agent));
-        seen.target = one(&mut self.targets, key, Arc::clone(target));
+        let target = one(&mut self.targets, key, Arc::new(target));
+        let mut text = |name: &str| events.text(name, row).map(|text| self.text(text));
+        let seen = Seen {
+            action: text("action").unwrap_or_default(),
+            outcome: text("outcome").unwrap_or_else(|| "unknown".into()),
+            actor: text("actor"),
+            ip: text("ip"),
+            user_agent: text("user_agent"),
+            tool: text("tool"),
+            prompt_ref: text("prompt_ref"),
+            acted_on: Seen::acted_on(events, row).map(|text| self.text(text)),
+            source: Text::from(&events.source),
+            resources: self.texts(events.texts("resources", row)),
+            guardrails: self.texts(events.texts("guardrails", row)),
+            selected: selected.into_iter().map(|(name, value)| (self.text(name), self.text(&value))).collect(),
+            summary: rule.summary.fill(events, row).into(),
+            target,
+        };
         let what = (&seen.summary, &seen.action, &seen.outcome);
         let key = hash_of(&(what, &seen.ip, &seen.resources, &seen.acted_on));
         one(&mut self.known, key, Arc::new(seen))
+    }
+
+    fn text(&mut self, text: &str) -> Text {
+        if let Some(known) = self.texts.get(text) {
+            return known.clone();
+        }
+        if self.texts.len() >= POOL_MAX {
+            self.texts.clear();
+        }
+        let new = Text::from(text);
+        self.texts.insert(new.clone());
+        new
+    }
+
+    fn texts(&mut self, texts: Vec<String>) -> Vec<Text> {
+        texts.iter().map(|text| self.text(text)).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! How state is written down where serde has no form of its own: shared values, maps with keys that are no texts, sets in
+//! How state is written down where serde has no form of its own: shared values, sets in
 //! one order, so that the same state gives the same bytes.
 
 /// A set, sorted.
@@ -37,23 +37,22 @@ pub(crate) mod one {
     }
 }
 
-/// A map of shared values as pairs.
+/// A list of shared values by key.
 pub(crate) mod pairs {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub(crate) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
-        map: &BTreeMap<K, Arc<V>>,
+        list: &[(K, Arc<V>)],
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(map.iter().map(|(key, value)| (key, value.as_ref())))
+        to.collect_seq(list.iter().map(|(key, value)| (key, value.as_ref())))
     }
 
-    pub(crate) fn deserialize<'de, K, V, D>(from: D) -> Result<BTreeMap<K, Arc<V>>, D::Error>
+    pub(crate) fn deserialize<'de, K, V, D>(from: D) -> Result<Vec<(K, Arc<V>)>, D::Error>
     where
-        K: Deserialize<'de> + Ord,
+        K: Deserialize<'de>,
         V: Deserialize<'de>,
         D: Deserializer<'de>,
     {

@@ -1,8 +1,6 @@
 //! What is taken of one event beside its columns: the evidence that a rule selects, and the values that its window
 //! looks at.
 
-use std::collections::BTreeMap;
-
 use arrow::array::{Array, ArrayRef, AsArray};
 use keytrail_model::EventBatch;
 use keytrail_sql::{SqlError, evaluate};
@@ -57,6 +55,9 @@ fn texts(array: &ArrayRef, row: usize, as_network: bool) -> Vec<String> {
     values.as_string_view_opt().into_iter().flat_map(|texts| texts.iter().flatten()).filter_map(text).collect()
 }
 
+/// Evidence columns of one event that have a value, by name.
+pub(crate) type Selection<'a> = Vec<(&'a str, String)>;
+
 /// A feed's evidence columns over one batch, by name.
 pub(crate) struct Selected<'a> {
     columns: Vec<(&'a str, ArrayRef)>,
@@ -69,10 +70,10 @@ impl<'a> Selected<'a> {
         Self { columns: feed.select.iter().filter_map(one).collect() }
     }
 
-    pub(crate) fn at(&self, row: usize) -> BTreeMap<String, String> {
-        let shown = |(name, array): &(&str, ArrayRef)| {
+    pub(crate) fn at(&self, row: usize) -> Selection<'a> {
+        let shown = |(name, array): &(&'a str, ArrayRef)| {
             let texts = texts(array, row, false);
-            (!texts.is_empty()).then(|| ((*name).to_owned(), texts.join(", ")))
+            (!texts.is_empty()).then(|| (*name, texts.join(", ")))
         };
         self.columns.iter().filter_map(shown).collect()
     }

@@ -72,7 +72,7 @@ impl Input {
             Self::File(path) => path.display().to_string(),
             Self::Embedded(name, _) => name.clone(),
         };
-        Reject { position: Place::default().within(&origin), reason: format!("{error:#}"), record: String::new() }
+        Reject { position: Place::default().within(origin), reason: format!("{error:#}"), record: String::new() }
     }
 
     fn size(&self) -> u64 {
@@ -194,10 +194,11 @@ impl Pipeline {
         bar.finish_and_clear();
         done.detector.settle(Micros(i64::MAX));
         let mut outcome = done.outcome;
-        outcome.findings = done.detector.findings();
         outcome.rule_failures.clone_from(done.detector.progress().failures());
         outcome.left_out = done.detector.progress().left_out();
         outcome.excepted.clone_from(done.detector.progress().excepted());
+        drop(done.enricher);
+        outcome.findings = done.detector.into_findings();
         if extent.conclude {
             self.conclude(&mut outcome);
         }
@@ -364,8 +365,8 @@ impl Worker {
 
     /// Takes over what another thread counted since the last time.
     fn join(&mut self, other: &mut Self, plan: &Plan) {
-        let fresh = self.detector.progress().fresh();
-        self.detector.progress_mut().merge(plan, std::mem::replace(other.detector.progress_mut(), fresh));
+        let counted = self.detector.progress().take_over(other.detector.progress_mut());
+        self.detector.progress_mut().merge(plan, counted);
         self.outcome.merge(std::mem::take(&mut other.outcome));
     }
 }

@@ -8,6 +8,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use keytrail_model::tables::{Row, Table};
 use keytrail_model::{EventBatch, Finding, Hop, Micros, Ownership, Target};
 
@@ -31,7 +33,8 @@ const DAY: f64 = 86_400.0 * Micros::SECOND as f64;
 #[derive(Clone, Debug)]
 pub struct Enricher {
     inventory: Inventory,
-    facts: Facts,
+    /// Shared by the workers: nothing is learnt while they enrich.
+    facts: Arc<Facts>,
     guardrails: Guardrails,
     agents: Memo<Option<(String, &'static str)>>,
     owners: Memo<(String, f64)>,
@@ -62,7 +65,7 @@ impl Enricher {
     #[must_use]
     pub fn new(inventory: Inventory, guardrails: Guardrails) -> Self {
         let (agents, owners, tags) = (Memo::default(), Memo::default(), Memo::default());
-        Self { inventory, facts: Facts::default(), guardrails, agents, owners, tags, uses: false }
+        Self { inventory, facts: Arc::default(), guardrails, agents, owners, tags, uses: false }
     }
 
     /// Learns who uses which credential too, for rules that join reference tables. It costs a little of every event.
@@ -93,7 +96,7 @@ impl Enricher {
 
     /// Learns from a batch; see `Facts::observe`.
     pub fn observe(&mut self, batch: &EventBatch) {
-        self.facts.observe(batch);
+        Arc::make_mut(&mut self.facts).observe(batch);
         self.owners.clear();
         for row in 0..if self.uses { batch.rows() } else { 0 } {
             self.observe_use(&Event { batch, row });
@@ -105,7 +108,7 @@ impl Enricher {
         let (actor, tool, at) = (event.text("actor"), event.text("tool"), event.time());
         let agents = !self.inventory.agents.is_empty();
         let agent = agents.then(|| self.agent_of([actor, Some(credential), event.text("user_agent")])).flatten();
-        let uses = &mut self.facts.uses;
+        let uses = &mut Arc::make_mut(&mut self.facts).uses;
         uses.first(credential, at);
         let by = [("principal", actor), ("tool", tool), ("agent", agent.as_ref().map(|(agent, _)| agent.as_str()))];
         for (kind, id) in by.into_iter().filter_map(|(kind, id)| Some((kind, id?))) {
@@ -115,19 +118,19 @@ impl Enricher {
 
     /// Takes over what another worker learnt.
     pub fn learn(&mut self, facts: Facts) {
-        self.facts.merge(facts);
+        Arc::make_mut(&mut self.facts).merge(facts);
         self.owners.clear();
     }
 
     /// What was learnt, for another to take over.
     #[must_use]
     pub fn into_facts(self) -> Facts {
-        self.facts
+        Arc::unwrap_or_clone(self.facts)
     }
 
     /// Drops facts that no event at or after `watermark` can refer to.
     pub fn forget_before(&mut self, watermark: Micros) {
-        self.facts.forget_before(watermark);
+        Arc::make_mut(&mut self.facts).forget_before(watermark);
     }
 
     /// The batch with its enrichment columns filled. Columns that it does not have are taken as null, and added.

@@ -97,8 +97,8 @@ impl Hops {
         let edge = if example.outcome == "allowed" { "reached" } else { "denied" };
         let from = if through.0 == "tool" { through } else { subject };
         for resource in &example.resources {
-            if self.reached.contains(resource) || self.reached.len() < EACH {
-                self.reached.insert(resource.clone());
+            if self.reached.contains(resource.as_str()) || self.reached.len() < EACH {
+                self.reached.insert(resource.to_string());
                 self.add(from, edge, ("resource", resource), "observed");
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// Beyond this many answers the memory starts again empty.
-const LIMIT: usize = 20_000;
+const LIMIT: usize = 8_000;
 
 /// Answers by key. Never iterated, so that hash order cannot reach an output.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 
-use crate::{Micros, Position, schema};
+use crate::{Micros, Position, Text, schema};
 
 /// Where one record stood in its origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub struct Place {
 impl Place {
     /// The place in its origin, as a person can open it.
     #[must_use]
-    pub fn within(self, origin: &str) -> Position {
-        Position { origin: origin.to_owned(), line: self.line, record: self.record, byte: self.byte }
+    pub fn within(self, origin: impl Into<Text>) -> Position {
+        Position { origin: origin.into(), line: self.line, record: self.record, byte: self.byte }
     }
 }
 

@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Micros, Ownership, Severity, Target};
+use crate::{Micros, Ownership, Severity, Target, Text};
 
 /// One event that shows the finding, with what a person needs to judge it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     pub time: Micros,
-    pub event_id: String,
-    pub action: String,
-    pub outcome: String,
-    pub actor: Option<String>,
-    pub ip: Option<String>,
-    pub user_agent: Option<String>,
-    pub tool: Option<String>,
-    pub resources: Vec<String>,
-    pub prompt_ref: Option<String>,
+    pub event_id: Text,
+    pub action: Text,
+    pub outcome: Text,
+    pub actor: Option<Text>,
+    pub ip: Option<Text>,
+    pub user_agent: Option<Text>,
+    pub tool: Option<Text>,
+    pub resources: Vec<Text>,
+    pub prompt_ref: Option<Text>,
     /// `file:line`, so that the record can be opened.
     pub position: String,
     /// The columns that the rule selected, beyond those above.
-    pub selected: BTreeMap<String, String>,
+    pub selected: BTreeMap<Text, Text>,
 }
 
 /// One step of the lineage behind a finding: `agent refund-agent —uses→ credential ASIA…`.

@@ -17,6 +17,7 @@ mod printable;
 pub mod schema;
 mod severity;
 pub mod tables;
+mod text;
 mod time;
 
 pub use action::{Action, Call, Mode, Refusal, Undo};
@@ -32,4 +33,5 @@ pub use path::{RawPath, Segment, Want};
 pub use position::{Position, Reject};
 pub use printable::{misleads, printable, printable_lines};
 pub use severity::Severity;
+pub use text::Text;
 pub use time::Micros;

@@ -4,11 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Text;
+
 /// A place a person can open: a file, and in it a line, a record number or a byte.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
     /// File path or object name, as the user gave it.
-    pub origin: String,
+    pub origin: Text,
     /// One-based line, where the input is line-delimited.
     pub line: Option<u64>,
     /// One-based record number inside an envelope, where there is one.

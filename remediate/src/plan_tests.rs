@@ -65,7 +65,7 @@ fn of_two_keys_of_a_user_only_the_offending_one_appears() {
     let mut finding = static_key();
     finding.resources.push("AKIAEXAMPLEEXAMPLE02".to_owned());
     finding.target.resources.push("AKIAEXAMPLEEXAMPLE02".to_owned());
-    finding.examples[0].resources.push("AKIAEXAMPLEEXAMPLE02".to_owned());
+    finding.examples[0].resources.push("AKIAEXAMPLEEXAMPLE02".into());
     let text = serde_json::to_string(&plan(&finding, &shipped(), &[])).expect("actions");
     assert!(text.contains("AKIAIOSFODNN7EXAMPLE") && !text.contains("AKIAEXAMPLEEXAMPLE02"), "{text}");
 }

@@ -52,17 +52,17 @@ pub fn owned_by(owners: &[Owner]) -> Ownership {
 fn example(time: &str, action: &str, outcome: &str, line: u32) -> Example {
     Example {
         time: at(time),
-        event_id: format!("8a6e0b52-0000-4000-8000-{line:012}"),
-        action: action.to_owned(),
-        outcome: outcome.to_owned(),
+        event_id: format!("8a6e0b52-0000-4000-8000-{line:012}").into(),
+        action: action.into(),
+        outcome: outcome.into(),
         actor: None,
-        ip: Some("198.51.100.7".to_owned()),
-        user_agent: Some("aws-cli/2.15.0 md/awscrt#0.19.19 ua/2.0 os/linux lang/python#3.11.6 m/g".to_owned()),
+        ip: Some("198.51.100.7".into()),
+        user_agent: Some("aws-cli/2.15.0 md/awscrt#0.19.19 ua/2.0 os/linux lang/python#3.11.6 m/g".into()),
         tool: None,
         resources: Vec::new(),
         prompt_ref: None,
         position: format!("sample-events/aws.cloudtrail/ci-key.jsonl:{line}"),
-        selected: BTreeMap::from([("credential_age".to_owned(), "1028.4".to_owned())]),
+        selected: BTreeMap::from([("credential_age".into(), "1028.4".into())]),
     }
 }
 
@@ -134,11 +134,11 @@ pub fn agent_session() -> Finding {
     finding.last_seen = finding.first_seen;
     finding.guardrails = vec!["agents-never-read-customer-data".to_owned()];
     finding.examples.truncate(1);
-    finding.examples[0].action = "rds-data:ExecuteStatement".to_owned();
-    finding.examples[0].outcome = "denied".to_owned();
-    finding.examples[0].tool = Some("query_orders".to_owned());
-    finding.examples[0].prompt_ref = Some("bedrock:req-7f3a (input not stored)".to_owned());
-    finding.examples[0].selected = BTreeMap::from([("on_behalf_of".to_owned(), "maya.ito@example.com".to_owned())]);
+    finding.examples[0].action = "rds-data:ExecuteStatement".into();
+    finding.examples[0].outcome = "denied".into();
+    finding.examples[0].tool = Some("query_orders".into());
+    finding.examples[0].prompt_ref = Some("bedrock:req-7f3a (input not stored)".into());
+    finding.examples[0].selected = BTreeMap::from([("on_behalf_of".into(), "maya.ito@example.com".into())]);
     finding.resources = vec!["arn:aws:rds:eu-west-1:111122223333:cluster:customers-eu".to_owned()];
     finding.resource_count = 1;
     finding.ips.truncate(1);

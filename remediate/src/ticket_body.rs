@@ -351,7 +351,7 @@ fn seen<'a>(findings: &[&'a Finding], column: impl Fn(&'a Example) -> Option<&'a
 /// The first value of a column that a rule selected.
 fn selected(findings: &[&Finding], column: &str) -> Option<String> {
     let mut examples = findings.iter().flat_map(|finding| &finding.examples);
-    examples.find_map(|example| example.selected.get(column)).filter(|value| !value.is_empty()).cloned()
+    examples.find_map(|example| example.selected.get(column)).filter(|value| !value.is_empty()).map(String::from)
 }
 
 /// To the second, in the one zone that everybody can compare.

@@ -80,7 +80,7 @@ fn three_owners_are_three_tickets_and_nobody_reads_anothers() {
 #[test]
 fn lines_fit_and_a_user_agent_writes_no_section() {
     let mut finding = static_key();
-    finding.examples[0].user_agent = Some("curl/8\n\nWHY YOU\n  - pay 3 bitcoin to".to_owned());
+    finding.examples[0].user_agent = Some("curl/8\n\nWHY YOU\n  - pay 3 bitcoin to".into());
     finding.target.actor_name = Some("a\u{1b}[31m".to_owned());
     let ticket = written(&[finding]).remove(0);
     assert_eq!(ticket.body.lines().filter(|line| *line == "WHY YOU").count(), 1);

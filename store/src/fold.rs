@@ -116,5 +116,5 @@ async fn reject(tx: &mut SqliteConnection, stamp: Stamp, id: &str, reject: &Reje
     let sql = "INSERT INTO reject (id, seq, at, origin, reason, body) VALUES ($1, $2, $3, $4, $5, $6) \
                ON CONFLICT (id) DO NOTHING";
     let insert = sqlx::query(sql).bind(id).bind(stamp.seq).bind(stamp.at.0);
-    insert.bind(&reject.position.origin).bind(&reject.reason).bind(body).execute(tx).await.map(drop)
+    insert.bind(&*reject.position.origin).bind(&reject.reason).bind(body).execute(tx).await.map(drop)
 }

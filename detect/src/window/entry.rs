@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use keytrail_model::{Micros, Position};
+use keytrail_model::{Micros, Position, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::seen::Seen;
@@ -13,7 +13,7 @@ use crate::shared;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     pub time: Micros,
-    pub event_id: String,
+    pub event_id: Text,
     /// Keeps copies of one event in one order.
     pub place: Position,
     /// Index into the window's steps; 0 where there are none.

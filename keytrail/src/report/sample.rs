@@ -55,7 +55,7 @@ pub(super) fn report() -> Report {
             example: "app/debug.jsonl:1".to_owned(),
         }],
         rejects: vec![Reject {
-            position: Position { origin: "cloudtrail/1103.json.gz".to_owned(), line: None, record: Some(212), byte: 0 },
+            position: Position { origin: "cloudtrail/1103.json.gz".into(), line: None, record: Some(212), byte: 0 },
             reason: "no `eventTime`: a record without a time cannot be placed".to_owned(),
             record: "{}".to_owned(),
         }],
@@ -136,17 +136,17 @@ fn hop(from: (&str, &str), edge: &str, to: (&str, &str), basis: &str) -> Hop {
 fn example(time: &str, action: &str, outcome: &str, resource: &str) -> Example {
     Example {
         time: at(time),
-        event_id: "8a1d5c0e-0000-4000-8000-000000000001".to_owned(),
-        action: action.to_owned(),
-        outcome: outcome.to_owned(),
-        actor: some(ROLE),
-        ip: some("198.51.100.7"),
-        user_agent: some("Boto3/1.40 md/Botocore#1.40 claude-agent/1.2"),
-        tool: some("mcp:orders-db/run_sql"),
-        resources: texts(&[resource]),
-        prompt_ref: some("bedrock:req-7d1f"),
-        position: "sample-events/aws.cloudtrail/refund-agent.jsonl:17".to_owned(),
-        selected: BTreeMap::from([("region".to_owned(), "eu-west-1".to_owned())]),
+        event_id: "8a1d5c0e-0000-4000-8000-000000000001".into(),
+        action: action.into(),
+        outcome: outcome.into(),
+        actor: Some(ROLE.into()),
+        ip: Some("198.51.100.7".into()),
+        user_agent: Some("Boto3/1.40 md/Botocore#1.40 claude-agent/1.2".into()),
+        tool: Some("mcp:orders-db/run_sql".into()),
+        resources: vec![resource.into()],
+        prompt_ref: Some("bedrock:req-7d1f".into()),
+        position: "sample-events/aws.cloudtrail/refund-agent.jsonl:17".into(),
+        selected: BTreeMap::from([("region".into(), "eu-west-1".into())]),
     }
 }
 

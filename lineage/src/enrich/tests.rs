@@ -268,8 +268,8 @@ fn lineage_is_bounded() {
     let mut finding = finding();
     let more: Vec<Example> = (0..50)
         .map(|number| Example {
-            tool: Some(format!("t{number}")),
-            resources: vec![format!("r{number}")],
+            tool: Some(format!("t{number}").into()),
+            resources: vec![format!("r{number}").into()],
             ..finding.examples[0].clone()
         })
         .collect();

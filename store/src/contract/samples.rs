@@ -76,7 +76,7 @@ pub fn planned(id: &str, finding: &str) -> Entry {
 }
 
 pub fn rejected(line: u64) -> Entry {
-    let position = Position { origin: "a.jsonl".to_owned(), line: Some(line), record: None, byte: 0 };
+    let position = Position { origin: "a.jsonl".into(), line: Some(line), record: None, byte: 0 };
     let reject = Reject { position, reason: "half a line".to_owned(), record: "{\"a".to_owned() };
     entry(Micros(0), EntryBody::Rejected(reject)).expect("an entry")
 }

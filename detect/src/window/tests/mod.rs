@@ -16,8 +16,8 @@ use super::*;
 
 /// An entry at that microsecond.
 fn at(time: i64, event_id: &str) -> Entry {
-    let place = Position { origin: "events.json".to_owned(), line: Some(1), record: None, byte: 0 };
-    let event_id = event_id.to_owned();
+    let place = Position { origin: "events.json".into(), line: Some(1), record: None, byte: 0 };
+    let event_id = event_id.into();
     Entry { time: Micros(time), event_id, place, step: 0, value: None, seen: Arc::default() }
 }
 

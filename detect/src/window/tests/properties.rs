@@ -24,7 +24,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
     ];
     (0..60_i64, "[abc]", "[xy]", 0..3_u16, value).prop_map(|(time, id, origin, step, value)| {
         let mut entry = at(time, &id).step(step);
-        entry.place.origin = origin;
+        entry.place.origin = origin.into();
         Entry { value, ..entry }
     })
 }

@@ -44,7 +44,7 @@ fn at_one_time_the_id_decides_and_one_event_may_be_both_steps() {
     assert_eq!(matches(&sequence(2), vec![at(5, "a"), at(5, "b").step(1)]), ["ab@5"]);
     assert_eq!(matches(&sequence(2), vec![at(5, "b"), at(5, "a").step(1)]), NONE);
     let mut copy = at(5, "a").step(1);
-    copy.place.origin = "another.json".to_owned();
+    copy.place.origin = "another.json".into();
     assert_eq!(matches(&sequence(2), vec![copy, at(5, "a")]), ["aa@5"]);
 }
 
