@@ -91,9 +91,10 @@ impl Detector {
         self.progress.findings(&self.plan)
     }
 
-    /// The same at the end of everything.
+    /// The same at the end of everything: what only matching needs is given up first.
     #[must_use]
     pub fn into_findings(mut self) -> Vec<Finding> {
+        drop((self.reference, self.lookups));
         self.progress.into_findings(&self.plan)
     }
 

@@ -169,7 +169,11 @@ impl Group {
     fn keep(&mut self, moment: Moment, seen: Arc<Seen>) {
         match self.examples.binary_search_by(|(known, _)| known.cmp(&moment)) {
             Ok(at) => self.examples.iter_mut().skip(at).take(1).for_each(|known| known.1 = Arc::clone(&seen)),
-            Err(at) => self.examples.insert(at, (moment, seen)),
+            Err(at) => {
+                // One at a time: there are many groups, and few have all of them.
+                self.examples.reserve_exact(1);
+                self.examples.insert(at, (moment, seen));
+            }
         }
         self.examples.truncate(Finding::EXAMPLES);
     }
@@ -202,7 +206,11 @@ impl Group {
     /// says; otherwise the first event does, and one of several is not exact: an action could miss the one at fault.
     fn target(&self, rule: &Rule, key: &[String], first: (&Moment, &Seen)) -> Target {
         let (moment, seen) = self.lead.as_ref().map_or(first, |(moment, lead)| (moment, &lead.0));
-        let mut target = Target { time: moment.0, resources: seen.resources.iter().map(String::from).collect(), ..seen.target.as_ref().clone() };
+        let mut target = Target {
+            time: moment.0,
+            resources: seen.resources.iter().map(String::from).collect(),
+            ..seen.target.as_ref().clone()
+        };
         match credential_of(rule, key) {
             Some(credential) if target.credential.as_deref() != Some(credential) => {
                 target.quality = Some("none".to_owned());

@@ -174,7 +174,7 @@ impl Progress {
         let step = plan.window(above).and_then(|(rule, _)| rule.steps.get(usize::from(number)));
         let (Some(step), Some(first)) = (step, found.entries.first()) else { return };
         let value = |field: &String| {
-            let mut shown = found.entries.iter().filter_map(|entry| entry.seen.selected(field));
+            let mut shown = found.entries.iter().filter_map(|entry| entry.seen.selected.get(field));
             shown.find(|value| !value.is_empty()).map(String::from)
         };
         let Some(key) = step.by.iter().map(value).collect::<Option<Vec<_>>>() else { return };
@@ -274,12 +274,12 @@ fn finding(plan: &Plan, ((index, key), start): &(Key, Micros), group: &Group) ->
 }
 
 fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
-        findings.sort_by(|left, right| {
-            let order = right.severity.cmp(&left.severity).then(left.first_seen.cmp(&right.first_seen));
-            order.then_with(|| left.id.cmp(&right.id))
-        });
-        findings
-    }
+    findings.sort_by(|left, right| {
+        let order = right.severity.cmp(&left.severity).then(left.first_seen.cmp(&right.first_seen));
+        order.then_with(|| left.id.cmp(&right.id))
+    });
+    findings
+}
 
 /// The first of the columns that has a value.
 pub(crate) fn first_shown(events: &EventBatch, columns: &[String], row: usize) -> Option<String> {

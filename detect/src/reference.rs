@@ -5,9 +5,8 @@ use std::sync::OnceLock;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
-use arrow::error::ArrowError;
 use keytrail_model::Micros;
-use keytrail_model::tables::{Row, SINCE, Table};
+use keytrail_model::tables::{SINCE, Table};
 
 /// Without tables every join finds nothing.
 #[derive(Debug, Default)]
@@ -20,16 +19,14 @@ struct Known {
     batch: RecordBatch,
     /// When each row counts: from the first on, before the second.
     spans: Vec<(i64, i64)>,
-    /// Of each column, in which rows a text stands; made when a rule first asks.
-    places: Vec<OnceLock<HashMap<String, Vec<u32>>>>,
+    /// Of each column, the rows in the order of their texts; made when a rule first asks.
+    places: Vec<OnceLock<Vec<u32>>>,
 }
 
 impl Reference {
-    /// # Errors
-    /// Never for rows of these tables; Arrow says what it cannot put together.
-    pub fn new(tables: impl IntoIterator<Item = (&'static Table, Vec<Row>)>) -> Result<Self, ArrowError> {
-        let known = tables.into_iter().map(|(table, rows)| Ok((table.name, Known::new(table, &rows)?)));
-        Ok(Self { tables: known.collect::<Result<_, ArrowError>>()? })
+    pub fn new(tables: impl IntoIterator<Item = (&'static Table, RecordBatch)>) -> Self {
+        let known = tables.into_iter().map(|(table, batch)| (table.name, Known::new(table, batch)));
+        Self { tables: known.collect() }
     }
 
     /// The rows that hold these texts and are known at that time and not yet replaced, in the order of the table.
@@ -44,14 +41,13 @@ impl Reference {
 }
 
 impl Known {
-    fn new(table: &Table, rows: &[Row]) -> Result<Self, ArrowError> {
-        let batch = table.batch(rows)?;
+    fn new(table: &Table, batch: RecordBatch) -> Self {
         let spans = spans(table.key, &batch);
-        Ok(Self { spans, places: batch.columns().iter().map(|_| OnceLock::new()).collect(), batch })
+        Self { spans, places: batch.columns().iter().map(|_| OnceLock::new()).collect(), batch }
     }
 
     fn rows(&self, on: &[(usize, &str)], time: i64) -> Vec<u32> {
-        let each = on.iter().map(|(column, text)| self.places(*column)?.get(*text)).collect::<Option<Vec<_>>>();
+        let each = on.iter().map(|(column, text)| self.places(*column, text)).collect::<Option<Vec<_>>>();
         let Some((fewest, others)) = each.and_then(|mut each| {
             each.sort_by_key(|rows| rows.len());
             each.split_first().map(|(first, rest)| (*first, rest.to_vec()))
@@ -63,18 +59,19 @@ impl Known {
         fewest.iter().copied().filter(|row| counts(row) && everywhere(row)).collect()
     }
 
-    fn places(&self, column: usize) -> Option<&HashMap<String, Vec<u32>>> {
+    /// The rows in which a text stands, in their order.
+    fn places(&self, column: usize, text: &str) -> Option<&[u32]> {
         let texts = self.batch.columns().get(column)?.as_string_view_opt()?;
-        let find = || {
-            let mut places: HashMap<String, Vec<u32>> = HashMap::new();
-            for (row, text) in (0u32..).zip(texts) {
-                if let Some(text) = text {
-                    places.entry(text.to_owned()).or_default().push(row);
-                }
-            }
-            places
+        let of = |row: u32| texts.is_valid(row as usize).then(|| texts.value(row as usize));
+        let sort = || {
+            let mut rows: Vec<u32> = (0u32..).take(texts.len()).collect();
+            rows.sort_by(|left, right| of(*left).cmp(&of(*right)));
+            rows
         };
-        self.places.get(column).map(|known| known.get_or_init(find))
+        let rows = self.places.get(column)?.get_or_init(sort);
+        let from = rows.partition_point(|row| of(*row) < Some(text));
+        let rows = rows.get(from..)?;
+        rows.get(..rows.partition_point(|row| of(*row) == Some(text)))
     }
 }
 
@@ -102,14 +99,14 @@ fn spans(key: usize, batch: &RecordBatch) -> Vec<(i64, i64)> {
 
 #[cfg(test)]
 mod tests {
-    use keytrail_model::tables::{Cell, find};
+    use keytrail_model::tables::{Cell, Row, find};
 
     use super::*;
 
     fn row(table: &Table, cells: &[(&str, &str)], since: Option<i64>) -> Row {
         let mut row: Row = vec![None; table.columns.len()];
         for (name, text) in cells {
-            row[table.column(name).expect(name).0] = Some(Cell::Text((*text).to_owned()));
+            row[table.column(name).expect(name).0] = Some(Cell::Text((*text).into()));
         }
         *row.last_mut().expect("since") = since.map(|at| Cell::Time(Micros(at)));
         row
@@ -121,7 +118,7 @@ mod tests {
         let by = |who: &str, since| row(table, &[("credential", "c"), ("created_by", who)], since);
         let rows =
             vec![by("late", Some(20)), by("early", Some(10)), by("first of two", Some(30)), by("last", Some(30))];
-        let reference = Reference::new([(table, rows)]).expect("a reference");
+        let reference = Reference::new([(table, table.batch(&rows).expect("a batch"))]);
         let at = |time| reference.rows(table, &[(0, "c")], Micros(time));
         assert_eq!([at(9), at(10), at(19), at(20), at(30)], [vec![], vec![1], vec![1], vec![0], vec![3]]);
         assert_eq!(reference.rows(table, &[(0, "other")], Micros(40)), Vec::<u32>::new());
@@ -132,7 +129,7 @@ mod tests {
         let table = find("edges").expect("a table");
         let edge = |from: &str, to: &str, since| row(table, &[("from_id", from), ("to_id", to)], since);
         let rows = vec![edge("a", "x", Some(5)), edge("a", "y", None), edge("b", "x", None), edge("a", "x", Some(1))];
-        let reference = Reference::new([(table, rows)]).expect("a reference");
+        let reference = Reference::new([(table, table.batch(&rows).expect("a batch"))]);
         let (from, to) = (table.column("from_id").expect("a column").0, table.column("to_id").expect("a column").0);
         assert_eq!(reference.rows(table, &[(from, "a"), (to, "x")], Micros(5)), [0, 3]);
         assert_eq!(reference.rows(table, &[(from, "a"), (to, "x")], Micros(4)), [3]);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use keytrail_model::{EventBatch, Example, Micros, Target, Text};
+use keytrail_model::{EventBatch, Example, Micros, Selected, Target, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::group::Moment;
@@ -31,7 +31,7 @@ pub struct Seen {
     /// What a containment would act on.
     pub(crate) acted_on: Option<Text>,
     /// The rule's evidence columns, by name.
-    pub(crate) selected: Vec<(Text, Text)>,
+    pub(crate) selected: Selected,
     pub(crate) summary: Text,
     /// Without the time and resources, which are the event's: so that many events share one.
     #[serde(with = "shared::one")]
@@ -39,10 +39,6 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn selected(&self, name: &str) -> Option<&Text> {
-        self.selected.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
-    }
-
     /// A session's keys change while it lasts, and it is the session that is contained; of other credentials it is the
     /// key.
     pub(crate) fn acted_on(events: &EventBatch, row: usize) -> Option<&str> {
@@ -66,7 +62,7 @@ impl Seen {
             resources: self.resources.clone(),
             prompt_ref: self.prompt_ref.clone(),
             position: position.to_string(),
-            selected: self.selected.iter().cloned().collect(),
+            selected: self.selected.clone(),
         }
     }
 }

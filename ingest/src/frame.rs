@@ -9,6 +9,7 @@ mod input;
 mod shape;
 
 use std::collections::VecDeque;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,6 +66,17 @@ impl Reader {
         Ok(Self::new(origin, input, limits))
     }
 
+    /// The same over what unpacks as it is read; `size` is that of the packed form.
+    pub fn reading(
+        origin: &str,
+        from: impl Read + Send + 'static,
+        size: u64,
+        limits: &Limits,
+    ) -> Result<Self, ReadError> {
+        let input = Input::new(from, size).map_err(|fault| ReadError::Io { path: origin.to_owned(), fault })?;
+        Ok(Self::new(origin, input, limits))
+    }
+
     fn new(origin: &str, input: Input, limits: &Limits) -> Self {
         Self {
             origin: origin.into(),
@@ -114,6 +126,9 @@ impl Reader {
 
     fn fill(&mut self) {
         let least = if matches!(self.framing, Framing::Unknown) { HEAD_BYTES } else { 1 };
+        // A line longer than a chunk gets all the room that it may take at once: growing step by step leaves as much behind.
+        let long = matches!(self.framing, Framing::Lines { .. }) && self.buffer.len() >= self.limits.chunk_bytes;
+        self.buffer.reserve_exact(if long { self.limits.record_bytes_max } else { 0 });
         match self.input.fill(&mut self.buffer, self.limits.chunk_bytes.max(least)) {
             Ok(ended) => self.ended = ended,
             Err(fault) => {

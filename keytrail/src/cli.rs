@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
-use keytrail_model::Severity;
+use keytrail_model::{Micros, Severity};
 
 pub use rule::{Backtest, Coverage, Explain, FileKind, Lint, LintFormat, List, Rule, Test};
 
@@ -72,6 +72,9 @@ pub enum Command {
     /// Credentials seen in use.
     #[command(subcommand)]
     Credential(Credential),
+    /// Events kept as Parquet: what is there, and deleting what is old.
+    #[command(subcommand)]
+    Lake(Lake),
     /// The configuration file.
     #[command(subcommand)]
     Config(Config),
@@ -126,6 +129,9 @@ pub struct Scan {
     /// Threads that read and match; all cores unless said. The findings do not depend on it.
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+    /// Keep the events too: in this lake, a folder or an s3://, gs:// or az:// URL. Reads on one thread.
+    #[arg(long, value_name = "PLACE", conflicts_with = "dry_run")]
+    pub lake: Option<String>,
     /// Write a self-contained HTML report.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -143,6 +149,9 @@ pub struct Query {
     pub data: Vec<String>,
     #[command(flatten)]
     pub rule_set: RuleSet,
+    /// Query the events of this lake, with the store's findings beside them.
+    #[arg(long, value_name = "PLACE", conflicts_with = "data")]
+    pub lake: Option<String>,
     /// Store to query.
     #[arg(long, value_name = "FILE")]
     pub store: Option<PathBuf>,
@@ -215,6 +224,36 @@ pub enum Credential {
         #[arg(long, value_parser = ["static", "derived_from_static", "ephemeral", "unknown"])]
         lifetime: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Lake {
+    /// How much there is of each log source, and of which days.
+    List {
+        /// The lake; the configuration's unless said.
+        #[arg(long, value_name = "PLACE")]
+        lake: Option<String>,
+    },
+    /// Delete the events of days that are past keeping.
+    Prune {
+        /// The lake; the configuration's unless said.
+        #[arg(long, value_name = "PLACE")]
+        lake: Option<String>,
+        /// Days that ended before this date.
+        #[arg(long, value_name = "DATE", value_parser = date, required_unless_present = "bytes_max")]
+        before: Option<Micros>,
+        /// The oldest days, until the rest is no more than this.
+        #[arg(long, value_name = "BYTES")]
+        bytes_max: Option<u64>,
+        /// Say what would be deleted, and delete nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// A date or a time.
+pub fn date(text: &str) -> Result<Micros, String> {
+    Micros::parse(text).ok_or_else(|| "it is a date like 2027-03-31, or an RFC 3339 time".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

@@ -27,6 +27,8 @@ pub struct Config {
     pub inventory: Vec<PathBuf>,
     /// Where tickets go.
     pub tickets: Tickets,
+    /// Where events are kept.
+    pub lake: LakeConfig,
     /// Bounds of what is read.
     pub limits: LimitsConfig,
 }
@@ -39,6 +41,7 @@ impl Default for Config {
             rules: Rules::default(),
             inventory: Vec::new(),
             tickets: Tickets::default(),
+            lake: LakeConfig::default(),
             limits: LimitsConfig::default(),
         }
     }
@@ -73,6 +76,15 @@ impl Default for Tickets {
     fn default() -> Self {
         Self { from: "Keytrail <keytrail@localhost>".to_owned(), smtp: None }
     }
+}
+
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LakeConfig {
+    /// A folder, or an s3://, gs:// or az:// URL.
+    pub at: Option<String>,
+    /// Whether object storage may be reached with a key that does not expire.
+    pub allow_static_key: bool,
 }
 
 /// In bytes, `depth_max` aside.
@@ -162,6 +174,9 @@ impl Config {
         for path in paths {
             *path = folder.join(&*path);
         }
+        if let Some(place) = self.lake.at.as_mut().filter(|place| !place.contains("://")) {
+            *place = folder.join(&*place).display().to_string();
+        }
         if let Some(smtp) = &mut self.tickets.smtp {
             for path in smtp.password_file.iter_mut().chain(&mut smtp.ca_file) {
                 *path = folder.join(&*path);
@@ -201,6 +216,16 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// What the environment says about object storage, as the providers' own tools read it.
+#[must_use]
+pub fn storage_settings() -> Vec<(String, String)> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    let all =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let ours = |name: &str| ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|prefix| name.starts_with(prefix));
+    all.filter(|(name, _)| ours(name)).collect()
+}
+
 /// What `config init` writes.
 pub const STARTER: &str = "# yaml-language-server: $schema=keytrail.schema.json
 # Keytrail's configuration. Every key is optional; `keytrail config schema` describes them all.
@@ -216,6 +241,10 @@ rules:
   # A file with the name of a shipped one replaces it.
   folders: []
   builtin: true
+
+# Where `scan` keeps the events, for `query` and `rule backtest` later.
+# lake:
+#   at: keytrail-lake              # or s3://bucket/prefix, gs://…, az://…
 
 tickets:
   from: Keytrail <keytrail@example.com>

@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use keytrail::{cli, commands, failure};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match cli::parse() {
         Ok(cli) => cli,

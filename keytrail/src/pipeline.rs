@@ -13,8 +13,10 @@ use indicatif::ProgressBar;
 use keytrail_detect::{Detector, Matches, Plan, Reference, Rule, RuleFailure};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader, Unfinished, Unknown, expand};
 use keytrail_lineage::{ENRICHED, Enricher};
+use keytrail_model::tables::{Rows, Table};
 use keytrail_model::{Action, EventBatch, FileError, Finding, Micros, Place, Reject};
-use keytrail_remediate::{Playbooks, Ticket, plan, tickets};
+use keytrail_remediate::{Playbooks, Ticket, plan, ticket_count, tickets};
+use keytrail_store::{Lake, LakeFile};
 
 use crate::census::Census;
 use crate::clock::Clock;
@@ -57,6 +59,7 @@ const ROUND: usize = 2;
 pub enum Input {
     File(PathBuf),
     Embedded(String, &'static [u8]),
+    Lake(Lake, LakeFile),
 }
 
 impl Input {
@@ -64,6 +67,7 @@ impl Input {
         Ok(match self {
             Self::File(path) => Reader::open(path, limits)?,
             Self::Embedded(name, bytes) => Reader::over(name, bytes.to_vec(), limits)?,
+            Self::Lake(lake, file) => Reader::reading(file.name(), lake.records(file)?, file.bytes, limits)?,
         })
     }
 
@@ -71,6 +75,7 @@ impl Input {
         let origin = match self {
             Self::File(path) => path.display().to_string(),
             Self::Embedded(name, _) => name.clone(),
+            Self::Lake(_, file) => file.name().to_owned(),
         };
         Reject { position: Place::default().within(origin), reason: format!("{error:#}"), record: String::new() }
     }
@@ -79,6 +84,7 @@ impl Input {
         match self {
             Self::File(path) => path.metadata().map_or(0, |metadata| metadata.len()),
             Self::Embedded(_, bytes) => bytes.len() as u64,
+            Self::Lake(_, file) => file.bytes,
         }
     }
 }
@@ -89,6 +95,8 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     pub actions: Vec<Action>,
     pub tickets: Vec<Ticket>,
+    /// How many tickets there are, or would be where none is written.
+    pub ticket_count: usize,
     pub census: Census,
     pub rejects: Vec<Reject>,
     pub reject_count: u64,
@@ -121,8 +129,10 @@ pub struct Extent {
     pub threads: usize,
     /// Every event with all its columns, counted in the census; otherwise only what a rule matched is completed.
     pub census: bool,
-    /// Owners, lineage, plans and tickets of the findings.
+    /// Owners and plans of the findings.
     pub conclude: bool,
+    /// What is written about them too: lineage and tickets.
+    pub write: bool,
     /// Rules look at no event before this time …
     pub since: Micros,
     /// … and at none from this time on.
@@ -136,8 +146,14 @@ pub fn threads(asked: Option<NonZeroUsize>) -> usize {
 }
 
 impl Extent {
-    pub const FULL: Self =
-        Self { threads: 1, census: true, conclude: true, since: Micros(i64::MIN), until: Micros(i64::MAX) };
+    pub const FULL: Self = Self {
+        threads: 1,
+        census: true,
+        conclude: true,
+        write: true,
+        since: Micros(i64::MIN),
+        until: Micros(i64::MAX),
+    };
 
     fn holds(&self, time: Micros) -> bool {
         self.since <= time && time < self.until
@@ -190,7 +206,9 @@ impl Pipeline {
             clock = self.learn(extent, inputs, bar)?;
         }
         bar.set_message("detecting");
-        let mut done = self.detect(extent, &clock, Feed::new(inputs, &self.limits, bar), keep)?;
+        let reference = Arc::new(self.reference()?);
+        self.enricher.forget_uses();
+        let mut done = self.detect((extent, reference), &clock, Feed::new(inputs, &self.limits, bar), keep)?;
         bar.finish_and_clear();
         done.detector.settle(Micros(i64::MAX));
         let mut outcome = done.outcome;
@@ -200,14 +218,19 @@ impl Pipeline {
         drop(done.enricher);
         outcome.findings = done.detector.into_findings();
         if extent.conclude {
-            self.conclude(&mut outcome);
+            self.conclude(extent, &mut outcome);
         }
         Ok(outcome)
     }
 
     /// The tables that rules join, of what was learnt so far.
     pub fn reference(&self) -> Result<Reference> {
-        Ok(Reference::new(self.plan.joined().map(|table| (table, self.enricher.rows(table))))?)
+        let filled = |table: &'static Table| {
+            let mut rows = Rows::of(table);
+            self.enricher.rows(table, &mut |row| rows.push(row));
+            rows.finish().map(|batch| (table, batch))
+        };
+        Ok(Reference::new(self.plan.joined().map(filled).collect::<Result<Vec<_>, _>>()?))
     }
 
     /// Whether a predicate reads what only enrichment fills.
@@ -231,12 +254,17 @@ impl Pipeline {
         Ok(clock)
     }
 
-    fn detect(&self, extent: Extent, clock: &Clock, mut feed: Feed<'_>, keep: Option<&mut Keep<'_>>) -> Result<Worker> {
+    fn detect(
+        &self,
+        (extent, reference): (Extent, Arc<Reference>),
+        clock: &Clock,
+        mut feed: Feed<'_>,
+        keep: Option<&mut Keep<'_>>,
+    ) -> Result<Worker> {
         let whole = extent.census || self.reads_enriched();
         let columns = (!whole).then(|| self.plan.columns().clone());
         let normaliser = self.normaliser(&Needed { columns, paths: self.plan.paths().clone() })?;
         let enriches = extent.conclude || whole;
-        let reference = Arc::new(self.reference()?);
         let worker = || Worker {
             normaliser: normaliser.fork(),
             detector: Detector::over(Arc::clone(&self.plan)).joining(Arc::clone(&reference)),
@@ -264,14 +292,20 @@ impl Pipeline {
     }
 
     /// Findings with owner, lineage, plan and ticket.
-    fn conclude(&mut self, outcome: &mut Outcome) {
+    fn conclude(&mut self, extent: Extent, outcome: &mut Outcome) {
         let protected: Vec<String> = self.enricher.inventory().protected().map(str::to_owned).collect();
         for finding in &mut outcome.findings {
             finding.ownership = Some(self.enricher.ownership(&finding.target));
-            finding.lineage = self.enricher.lineage(finding);
+            if extent.write {
+                finding.lineage = self.enricher.lineage(finding);
+            }
             outcome.actions.extend(plan(finding, &self.playbooks, &protected));
         }
-        outcome.tickets = tickets(&outcome.findings, &outcome.actions, self.enricher.inventory().fallback());
+        let fallback = self.enricher.inventory().fallback();
+        outcome.ticket_count = ticket_count(&outcome.findings, fallback);
+        if extent.write {
+            outcome.tickets = tickets(&outcome.findings, &outcome.actions, fallback);
+        }
     }
 
     fn normaliser(&self, needed: &Needed) -> Result<Normaliser> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use keytrail_model::tables::{Row, Table};
 use keytrail_model::{EventBatch, Finding, Hop, Micros, Ownership, Target};
 
-use crate::facts::{Facts, ToolCall, Use};
+use crate::facts::{Facts, ToolCall, Use, Uses};
 use crate::guardrail::{GuardrailRequest, Guardrails, Tagged};
 use crate::hops;
 use crate::inventory::{Agent, Inventory};
@@ -73,10 +73,14 @@ impl Enricher {
         self.uses = true;
     }
 
-    /// The rows of a reference table.
-    #[must_use]
-    pub fn rows(&self, table: &Table) -> Vec<Row> {
-        tables::rows(&self.inventory, &self.facts, table)
+    /// Forgets who used which credential, once the reference tables are made: nothing else asks.
+    pub fn forget_uses(&mut self) {
+        Arc::make_mut(&mut self.facts).uses = Uses::default();
+    }
+
+    /// Gives out the rows of a reference table, one by one.
+    pub fn rows(&self, table: &Table, take: &mut dyn FnMut(Row)) {
+        tables::rows(&self.inventory, &self.facts, table, take);
     }
 
     #[must_use]

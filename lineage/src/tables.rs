@@ -15,12 +15,15 @@ use crate::owner::{Subject, ownership_known};
 const BEGINNING: Micros = Micros(i64::MIN);
 const END: Micros = Micros(i64::MAX);
 
-pub fn rows(inventory: &Inventory, facts: &Facts, table: &Table) -> Vec<Row> {
+/// Gets rows one by one.
+type Take<'a> = &'a mut dyn FnMut(Row);
+
+pub fn rows(inventory: &Inventory, facts: &Facts, table: &Table, take: Take<'_>) {
     match table.name {
-        "credentials" => credentials(inventory, facts, table),
-        "owners" => owners(inventory, facts, table),
-        "edges" => edges(inventory, facts, table),
-        _ => Vec::new(),
+        "credentials" => credentials(inventory, facts, table, take),
+        "owners" => owners(inventory, facts, table, take),
+        "edges" => edges(inventory, facts, table, take),
+        _ => {}
     }
 }
 
@@ -42,7 +45,7 @@ impl<'a> Writing<'a> {
     }
 
     fn text(&mut self, column: &str, text: Option<&str>) {
-        self.set(column, text.map(|text| Cell::Text(text.to_owned())));
+        self.set(column, text.map(|text| Cell::Text(text.into())));
     }
 
     fn time(&mut self, column: &str, time: Micros) {
@@ -57,7 +60,7 @@ enum Learnt<'a> {
     Used(Micros),
 }
 
-fn credentials(inventory: &Inventory, facts: &Facts, table: &Table) -> Vec<Row> {
+fn credentials(inventory: &Inventory, facts: &Facts, table: &Table, take: Take<'_>) {
     let mut learnt: BTreeMap<&str, Vec<(Micros, Learnt<'_>)>> = BTreeMap::new();
     for (id, declared) in &inventory.credentials {
         learnt.entry(id).or_default().push((BEGINNING, Learnt::Declared(declared)));
@@ -68,7 +71,6 @@ fn credentials(inventory: &Inventory, facts: &Facts, table: &Table) -> Vec<Row> 
     for (id, at) in facts.uses.credentials() {
         learnt.entry(id).or_default().push((at, Learnt::Used(at)));
     }
-    let mut rows = Vec::new();
     for (id, mut learnt) in learnt {
         learnt.sort_by_key(|(at, _)| *at);
         let mut writing = Writing::new(table);
@@ -76,10 +78,9 @@ fn credentials(inventory: &Inventory, facts: &Facts, table: &Table) -> Vec<Row> 
         for (at, one) in &learnt {
             one.write(&mut writing);
             writing.time(SINCE, *at);
-            rows.push(writing.row.clone());
+            take(writing.row.clone());
         }
     }
-    rows
 }
 
 impl Learnt<'_> {
@@ -103,8 +104,8 @@ impl Learnt<'_> {
     }
 }
 
-fn owners(inventory: &Inventory, facts: &Facts, table: &Table) -> Vec<Row> {
-    let mut owned = Owned { inventory, facts, table, rows: Vec::new() };
+fn owners(inventory: &Inventory, facts: &Facts, table: &Table, take: Take<'_>) {
+    let mut owned = Owned { inventory, facts, table, take };
     for agent in inventory.agents.keys() {
         owned.subject(("agent", agent), &Subject { agent: Some(agent), ..Subject::default() });
     }
@@ -119,7 +120,6 @@ fn owners(inventory: &Inventory, facts: &Facts, table: &Table) -> Vec<Row> {
     for id in principals {
         owned.subject(("principal", id), &Subject { actor: Some(id), ..Subject::default() });
     }
-    owned.rows
 }
 
 /// Principals that are declared one by one, with their owners.
@@ -132,7 +132,7 @@ struct Owned<'a> {
     inventory: &'a Inventory,
     facts: &'a Facts,
     table: &'a Table,
-    rows: Vec<Row>,
+    take: Take<'a>,
 }
 
 impl Owned<'_> {
@@ -155,7 +155,7 @@ impl Owned<'_> {
             if before.as_ref() != Some(&writing.row) {
                 before = Some(writing.row.clone());
                 writing.time(SINCE, at);
-                self.rows.push(writing.row);
+                (self.take)(writing.row);
             }
         }
     }
@@ -184,7 +184,7 @@ impl Owned<'_> {
 /// From kind and id, edge, to kind and id, basis, since.
 type Edge<'a> = ((&'a str, &'a str), &'a str, (&'a str, &'a str), &'a str, Micros);
 
-fn edges(inventory: &Inventory, facts: &Facts, table: &Table) -> Vec<Row> {
+fn edges(inventory: &Inventory, facts: &Facts, table: &Table, take: Take<'_>) {
     let mut edges: BTreeSet<Edge<'_>> = BTreeSet::new();
     declared(inventory, &mut edges);
     observed(facts, &mut edges);
@@ -197,7 +197,7 @@ fn edges(inventory: &Inventory, facts: &Facts, table: &Table) -> Vec<Row> {
         writing.time(SINCE, *since);
         writing.row
     };
-    edges.iter().map(row).collect()
+    edges.iter().map(row).for_each(take);
 }
 
 fn declared<'a>(inventory: &'a Inventory, edges: &mut BTreeSet<Edge<'a>>) {

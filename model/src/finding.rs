@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Micros, Ownership, Severity, Target, Text};
+use crate::{Micros, Ownership, Selected, Severity, Target, Text};
 
 /// One event that shows the finding, with what a person needs to judge it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Example {
     /// `file:line`, so that the record can be opened.
     pub position: String,
     /// The columns that the rule selected, beyond those above.
-    pub selected: BTreeMap<Text, Text>,
+    pub selected: Selected,
 }
 
 /// One step of the lineage behind a finding: `agent refund-agent —uses→ credential ASIA…`.

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringViewBuilder, TimestampMicrosecondArray};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use serde_json::{Map, Value};
@@ -30,7 +31,7 @@ pub struct Table {
 /// One value of a row.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
 pub enum Cell {
-    Text(String),
+    Text(crate::Text),
     Number(f64),
     Time(Micros),
 }
@@ -149,13 +150,49 @@ impl Table {
     }
 }
 
+/// Rows put together block by block, so that never all of them stand beside their columns.
+#[derive(Debug)]
+pub struct Rows {
+    table: &'static Table,
+    rows: Vec<Row>,
+    blocks: Vec<Result<RecordBatch, ArrowError>>,
+}
+
+impl Rows {
+    const BLOCK: usize = 4096;
+
+    #[must_use]
+    pub fn of(table: &'static Table) -> Self {
+        Self { table, rows: Vec::new(), blocks: Vec::new() }
+    }
+
+    pub fn push(&mut self, row: Row) {
+        self.rows.push(row);
+        if self.rows.len() == Self::BLOCK {
+            self.close();
+        }
+    }
+
+    /// # Errors
+    /// As of `Table::batch`.
+    pub fn finish(mut self) -> Result<RecordBatch, ArrowError> {
+        self.close();
+        concat_batches(&self.table.schema(), &self.blocks.into_iter().collect::<Result<Vec<_>, _>>()?)
+    }
+
+    fn close(&mut self) {
+        self.blocks.push(self.table.batch(&self.rows));
+        self.rows.clear();
+    }
+}
+
 fn cell(column: &Column, value: &Value) -> Result<Option<Cell>, String> {
     let cell = match (column.kind, value) {
         (_, Value::Null) => return Ok(None),
         (Time, Value::String(text)) => Micros::parse(text).map(Cell::Time),
         (Number, value) => value.as_f64().map(Cell::Number),
-        (Text, Value::String(text)) => Some(Cell::Text(text.clone())),
-        (Text, Value::Number(_) | Value::Bool(_)) => Some(Cell::Text(value.to_string())),
+        (Text, Value::String(text)) => Some(Cell::Text(text.as_str().into())),
+        (Text, Value::Number(_) | Value::Bool(_)) => Some(Cell::Text(value.to_string().into())),
         _ => None,
     };
     let wrong = || format!("column `{}` is a {}, and {value} is none", column.name, column.kind.name());
@@ -175,7 +212,10 @@ fn array(kind: Kind, rows: &[Row], at: usize) -> ArrayRef {
         }
         _ => {
             let texts = cells.map(|cell| if let Some(Cell::Text(text)) = cell { Some(text.as_str()) } else { None });
-            Arc::new(texts.collect::<StringViewArray>())
+            // Actors, kinds and parents repeat.
+            let mut column = StringViewBuilder::new().with_deduplicate_strings();
+            texts.for_each(|text| column.append_option(text));
+            Arc::new(column.finish())
         }
     }
 }

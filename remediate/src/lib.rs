@@ -29,4 +29,4 @@ pub use plan::plan;
 pub use playbook::{Filter, Lifetime, Playbook, Playbooks, Step};
 pub use remediator::{Plan, Remediator};
 pub use remediators::REMEDIATORS;
-pub use ticket::{Ticket, tickets};
+pub use ticket::{Ticket, ticket_count, tickets};

@@ -62,7 +62,7 @@ fn example(time: &str, action: &str, outcome: &str, line: u32) -> Example {
         resources: Vec::new(),
         prompt_ref: None,
         position: format!("sample-events/aws.cloudtrail/ci-key.jsonl:{line}"),
-        selected: BTreeMap::from([("credential_age".into(), "1028.4".into())]),
+        selected: [("credential_age".into(), "1028.4".into())].into_iter().collect(),
     }
 }
 
@@ -138,7 +138,7 @@ pub fn agent_session() -> Finding {
     finding.examples[0].outcome = "denied".into();
     finding.examples[0].tool = Some("query_orders".into());
     finding.examples[0].prompt_ref = Some("bedrock:req-7f3a (input not stored)".into());
-    finding.examples[0].selected = BTreeMap::from([("on_behalf_of".into(), "maya.ito@example.com".into())]);
+    finding.examples[0].selected = [("on_behalf_of".into(), "maya.ito@example.com".into())].into_iter().collect();
     finding.resources = vec!["arn:aws:rds:eu-west-1:111122223333:cluster:customers-eu".to_owned()];
     finding.resource_count = 1;
     finding.ips.truncate(1);

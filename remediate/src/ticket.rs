@@ -30,6 +30,23 @@ pub struct Ticket {
 /// finding of nobody's goes to `fallback`, one of a rule on trial to nobody.
 #[must_use]
 pub fn tickets(findings: &[Finding], actions: &[Action], fallback: &Owner) -> Vec<Ticket> {
+    let mut of_finding = ByFinding::new();
+    for action in actions {
+        of_finding.entry(&action.finding).or_default().push(action);
+    }
+    let all = groups(findings, fallback)
+        .into_iter()
+        .map(|(key, (owner, group))| ticket(key, owner, group, &of_finding, fallback));
+    all.flatten().collect()
+}
+
+/// How many tickets that would be.
+#[must_use]
+pub fn ticket_count(findings: &[Finding], fallback: &Owner) -> usize {
+    groups(findings, fallback).len()
+}
+
+fn groups<'a>(findings: &'a [Finding], fallback: &Owner) -> BTreeMap<String, (Owner, Vec<&'a Finding>)> {
     let mut groups: BTreeMap<String, (Owner, Vec<&Finding>)> = BTreeMap::new();
     for finding in findings.iter().filter(|finding| !finding.shadow) {
         for owner in owners(finding.ownership.as_ref(), fallback) {
@@ -37,12 +54,7 @@ pub fn tickets(findings: &[Finding], actions: &[Action], fallback: &Owner) -> Ve
             groups.entry(key).or_insert_with(|| (owner.clone(), Vec::new())).1.push(finding);
         }
     }
-    let mut of_finding = ByFinding::new();
-    for action in actions {
-        of_finding.entry(&action.finding).or_default().push(action);
-    }
-    let all = groups.into_iter().map(|(key, (owner, group))| ticket(key, owner, group, &of_finding, fallback));
-    all.flatten().collect()
+    groups
 }
 
 fn owners<'a>(ownership: Option<&'a Ownership>, fallback: &'a Owner) -> &'a [Owner] {

@@ -263,6 +263,10 @@ fn no_secret_is_in_an_answer() {
     let (records, broken) = spoil_samples(&folder);
     let raw = folder.run(&["query", "--data", "logs", "SELECT raw, * EXCEPT (raw) FROM events"]).ok();
     is_clean_ran("query over files", &raw);
+    folder.run(&["scan", "logs", "--out", "kept", "-q", "--lake", "lake"]).ok();
+    let kept = folder.run(&["query", "--lake", "lake", "SELECT raw, * EXCEPT (raw) FROM events"]).ok();
+    assert!(!kept.rows().is_empty() && kept.rows().len() == raw.rows().len());
+    is_clean_ran("query over the lake", &kept);
     assert_eq!(raw.rows().len(), records);
     assert!(raw.stdout.contains(MARKER));
     folder.run(&["scan", "logs", "--out", "out", "-q"]).ok();

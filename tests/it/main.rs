@@ -19,6 +19,7 @@ mod differential; // optimised, plain and another engine's evaluation of public 
 mod docs; // what the documentation tells people to type
 mod explain; // why a rule finds an event, and why not
 mod golden; // what each mapping makes of its records, column by column
+mod lake; // events kept as Parquet, asked and read again
 mod provider_models; // planned calls against the providers' published models
 mod public_rules; // which public rules load, and why the others do not
 mod reference; // the promised counts over public logs

@@ -21,9 +21,10 @@ fn detector(sql: &str, tables: &[Named<'_>]) -> Detector {
     let source = SourceFields { name: SOURCE, knows: &|_| Ok(()), dialect: None };
     let tables = tables.iter().map(|(name, rows)| {
         let table = find(name).expect(name);
-        (table, rows.iter().map(|cells| row(table, cells)).collect())
+        let rows: Vec<Row> = rows.iter().map(|cells| row(table, cells)).collect();
+        (table, table.batch(&rows).expect("a batch"))
     });
-    let reference = Reference::new(tables).expect("a reference");
+    let reference = Reference::new(tables);
     Detector::new(vec![rule], &[source]).expect("a detector").joining(Arc::new(reference))
 }
 
@@ -34,7 +35,7 @@ fn row(table: &Table, cells: &[(&str, &str)]) -> Row {
         let (at, column) = table.column(name).expect(name);
         row[at] = Some(match column.kind {
             schema::Kind::Time => Cell::Time(Micros(text.parse().expect(text))),
-            _ => Cell::Text((*text).to_owned()),
+            _ => Cell::Text((*text).into()),
         });
     }
     row

@@ -52,7 +52,7 @@ impl Input {
         Self::new(Cursor::new(bytes), size)
     }
 
-    fn new(source: impl Read + Send + 'static, size: u64) -> io::Result<Self> {
+    pub(super) fn new(source: impl Read + Send + 'static, size: u64) -> io::Result<Self> {
         let read = Arc::new(AtomicU64::new(0));
         let mut source = Counted { source, read: Arc::clone(&read) };
         let mut first = Vec::new();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use keytrail_model::{Micros, Severity};
 
-use super::{RuleSet, severity};
+use super::{RuleSet, date, severity};
 
 #[derive(Debug, Subcommand)]
 pub enum Rule {
@@ -138,8 +138,12 @@ pub struct Coverage {
 #[derive(Debug, Args)]
 pub struct Backtest {
     /// Files, folders or globs. Repeatable.
-    #[arg(long, required = true, value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     pub data: Vec<String>,
+    /// The events of this lake, a folder or an s3://, gs:// or az:// URL; the configuration's unless said. With --since
+    /// only those days are read: what went before them, such as who issued a credential, is not known then.
+    #[arg(long, value_name = "PLACE", conflicts_with = "data")]
+    pub lake: Option<String>,
     /// Only events from this date or RFC 3339 time on.
     #[arg(long, value_name = "TIME", value_parser = date)]
     pub since: Option<Micros>,
@@ -160,8 +164,4 @@ pub struct Backtest {
     /// Leave out owners, lineage, plans and tickets: quicker, when only the matches are of interest.
     #[arg(long)]
     pub detect_only: bool,
-}
-
-fn date(text: &str) -> Result<Micros, String> {
-    Micros::parse(text).ok_or_else(|| "it is a date like 2027-03-31, or an RFC 3339 time".to_owned())
 }

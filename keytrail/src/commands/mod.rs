@@ -4,6 +4,7 @@ mod config;
 mod demo;
 mod digest;
 mod kept;
+mod lake;
 mod query;
 mod rule;
 mod scan;
@@ -21,10 +22,11 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Demo(demo) => demo::run(global, &demo).await,
         Command::Scan(scan) => scan::run(global, &scan).await,
         Command::Query(query) => query::run(global, &query).await,
-        Command::Rule(rule) => rule::run(global, rule),
+        Command::Rule(rule) => rule::run(global, rule).await,
         Command::Finding(finding) => kept::finding(global, finding).await,
         Command::Action(action) => kept::action(global, action).await,
         Command::Credential(credential) => kept::credential(global, credential).await,
+        Command::Lake(command) => lake::run(global, command).await,
         Command::Config(command) => config::run(global, command),
         Command::Version => output::text(&format!("keytrail {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completion { shell } => output::text(&completion(shell)),

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::DataType;
 use datafusion::datasource::MemTable;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use keytrail_model::{EventBatch, schema};
-use keytrail_store::Store;
+use keytrail_store::{Lake, Store, event_schema};
 use serde_json::{Map, Value};
 
+use super::lake;
 use super::write::{credential_rows, ticket_rows};
 use crate::cli::{Global, Query};
 use crate::config::Config;
@@ -22,14 +25,30 @@ use crate::{commands::kept, commands::scan::summary, progress};
 
 pub async fn run(global: &Global, query: &Query) -> Result<()> {
     let config = Config::load(global)?;
+    let lake = lake::open(&config, query.lake.as_deref())?.filter(|_| query.data.is_empty());
     let (events, known) = if query.data.is_empty() {
+        if lake.is_some() && !config.store_path(query.store.as_deref()).exists() {
+            return answer(global, query, lake, (None, Known::default())).await;
+        }
         let store = kept::open(&config.store_path(query.store.as_deref())).await?;
         (None, stored(&store).await?)
     } else {
         let (events, known) = scanned(global, query, &config)?;
         (Some(events), known)
     };
+    answer(global, query, lake, (events, known)).await
+}
+
+async fn answer(
+    global: &Global,
+    query: &Query,
+    lake: Option<Lake>,
+    (events, known): (Option<Vec<EventBatch>>, Known),
+) -> Result<()> {
     let context = session();
+    if let Some(lake) = lake {
+        context.register_table("events", Arc::new(lake_table(&context, &lake)?))?;
+    }
     if let Some(events) = events {
         let batches: Vec<RecordBatch> = events.into_iter().map(event_columns).collect::<Result<_>>()?;
         context.register_table("events", Arc::new(MemTable::try_new(event_schema(), vec![batches])?))?;
@@ -41,6 +60,18 @@ pub async fn run(global: &Global, query: &Query) -> Result<()> {
     let columns = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
     let batches = frame.collect().await.context("the query failed")?;
     output::print(&rows(columns, &batches)?, global)
+}
+
+/// The lake's files as a table, read as the query needs them; `log` and `day` are the folders that they stand in.
+fn lake_table(context: &SessionContext, lake: &Lake) -> Result<ListingTable> {
+    context.register_object_store(lake.url(), lake.store());
+    let folders = ["log", "day"].map(|name| (name.to_owned(), DataType::Utf8)).to_vec();
+    let options = ListingOptions::new(Arc::new(ParquetFormat::default()))
+        .with_file_extension(".parquet")
+        .with_table_partition_cols(folders);
+    let url = ListingTableUrl::parse(lake.url().join("events/")?)?;
+    let table = ListingTableConfig::new(url).with_listing_options(options).with_schema(event_schema());
+    Ok(ListingTable::try_new(table)?)
 }
 
 fn session() -> SessionContext {
@@ -60,7 +91,7 @@ fn reading_only() -> SQLOptions {
 fn planned(error: &datafusion::error::DataFusionError, query: &Query) -> anyhow::Error {
     let text = error.strip_backtrace();
     let hint = if query.data.is_empty() && text.contains("'datafusion.public.events'") {
-        "; events are read from files: add --data PATH"
+        "; events are read from files: add --data PATH or --lake PLACE"
     } else {
         ""
     };
@@ -108,12 +139,6 @@ async fn stored(store: &Store) -> Result<Known> {
 fn event_columns(events: EventBatch) -> Result<RecordBatch> {
     let columns = events.batch.columns().get(..schema::FIELDS.len()).unwrap_or_default().to_vec();
     Ok(RecordBatch::try_new(event_schema(), columns)?)
-}
-
-fn event_schema() -> SchemaRef {
-    let fields =
-        schema::schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
-    Arc::new(Schema::new(fields))
 }
 
 fn rows(columns: Vec<String>, batches: &[RecordBatch]) -> Result<Rows> {

@@ -1,15 +1,17 @@
 //! `keytrail scan`: the whole pipeline over a user's files.
 
 use anyhow::Result;
+use indicatif::ProgressBar;
 use keytrail_model::{Finding, Severity};
+use keytrail_store::{Lake, Wrote};
 
-use super::{digest, write::Written};
+use super::{digest, lake, write::Written};
 use crate::cli::{Format, Global, Scan};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::pack::Pack;
-use crate::pipeline::{Extent, Outcome, Pipeline, inputs, threads};
+use crate::pipeline::{Extent, Input, Outcome, Pipeline, inputs, threads};
 use crate::{progress, tables};
 
 /// More than a screen of them is for `finding list` and the report.
@@ -26,13 +28,21 @@ pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
     let mut pipeline = Pipeline::build(&pack, config.limits.limits())?;
     let (inputs, passed_by) = inputs(&scan.paths)?;
     let extent = Extent { threads: threads(scan.threads), ..Extent::FULL };
-    let mut outcome = pipeline.run_to(extent, &inputs, &progress::bytes(0, global.quiet), None)?;
+    let lake = lake::open(&config, scan.lake.as_deref())?.filter(|_| !scan.dry_run);
+    let bar = progress::bytes(0, global.quiet);
+    let (mut outcome, kept) = match lake {
+        Some(lake) => kept(&mut pipeline, extent, &inputs, &bar, lake)?,
+        None => (pipeline.run_to(extent, &inputs, &bar, None)?, None),
+    };
     outcome.passed_by = passed_by;
     match output::format(global) {
         Format::Table => output::text(&digest::text(&outcome, MATTERS_SHOWN, output::colourful()))?,
         _ => output::print(&tables::findings(&outcome.findings), global)?,
     }
     note(global, &summary(&outcome));
+    if let Some(Wrote { events, files, bytes }) = kept {
+        note(global, &format!("{events} events kept in the lake: {files} files, {bytes} bytes"));
+    }
     if !pack.has_inventory() {
         note(
             global,
@@ -47,6 +57,19 @@ pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
         note(global, &written.say());
     }
     fail_on(scan.fail_on, &outcome.findings)
+}
+
+/// A run whose events are kept.
+fn kept(
+    pipeline: &mut Pipeline,
+    extent: Extent,
+    inputs: &[Input],
+    bar: &ProgressBar,
+    lake: Lake,
+) -> Result<(Outcome, Option<Wrote>)> {
+    let sink = lake::Sink::start(lake);
+    let outcome = pipeline.run_to(extent, inputs, bar, Some(&mut |batch| sink.keep(batch)))?;
+    Ok((outcome, Some(sink.finish()?)))
 }
 
 fn fail_on(limit: Option<Severity>, findings: &[Finding]) -> Result<()> {

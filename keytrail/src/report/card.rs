@@ -156,7 +156,7 @@ fn example(html: &mut Html, example: &Example) {
         "</td><th scope=\"row\">{} <span class=\"outcome {}\">{}</span>",
         &[&example.action, &example.outcome, &example.outcome],
     );
-    for (name, value) in &example.selected {
+    for (name, value) in example.selected.iter() {
         html.put("<small>{}: {}</small>", &[name, value]);
     }
     html.put("</th><td>{}", &[&example.ip.as_deref().unwrap_or_default()]);

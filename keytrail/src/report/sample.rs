@@ -146,7 +146,7 @@ fn example(time: &str, action: &str, outcome: &str, resource: &str) -> Example {
         resources: vec![resource.into()],
         prompt_ref: Some("bedrock:req-7d1f".into()),
         position: "sample-events/aws.cloudtrail/refund-agent.jsonl:17".into(),
-        selected: BTreeMap::from([("region".into(), "eu-west-1".into())]),
+        selected: [("region".into(), "eu-west-1".into())].into_iter().collect(),
     }
 }
 

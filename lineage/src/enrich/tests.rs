@@ -197,7 +197,7 @@ fn finding() -> Finding {
         resources: vec![resource.into()],
         prompt_ref: None,
         position: "x:1".into(),
-        selected: std::collections::BTreeMap::default(),
+        selected: keytrail_model::Selected::default(),
     };
     let examples =
         [(ORDERS, "allowed"), (CUSTOMERS, "denied"), (CUSTOMERS, "denied")].map(|(at, outcome)| example(at, outcome));

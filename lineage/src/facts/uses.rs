@@ -7,6 +7,8 @@ use keytrail_model::Micros;
 
 /// How many credentials, and how many pairs of a credential and its user, are kept.
 pub const KEPT: usize = 65_536;
+/// How many more may gather before the later ones are dropped.
+const SLACK: usize = KEPT / 4;
 
 /// Who used a credential: an agent, a principal or a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,14 +82,19 @@ impl Firsts {
     }
 
     fn merge(&mut self, other: Self) {
-        other.times.iter().for_each(|(name, at)| self.see(name, *at));
+        for (name, at) in other.times {
+            self.times.entry(name).and_modify(|known| *known = at.min(*known)).or_insert(at);
+            self.trim();
+        }
     }
 
     /// Cut back rarely: what was dropped was later than as many others as are kept, and stays so.
     fn trim(&mut self) {
-        if self.times.len() >= 2 * KEPT {
-            let kept = self.kept().into_iter().map(|(name, at)| (name.to_owned(), at)).collect();
-            self.times = kept;
+        if self.times.len() > KEPT + SLACK {
+            let mut all: Vec<(Micros, &str)> = self.times.iter().map(|(name, at)| (*at, name.as_str())).collect();
+            let (_, first_dropped, _) = all.select_nth_unstable(KEPT);
+            let (time, name) = (first_dropped.0, first_dropped.1.to_owned());
+            self.times.retain(|known, at| (*at, known.as_str()) < (time, &name));
         }
     }
 

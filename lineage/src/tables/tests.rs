@@ -27,12 +27,14 @@ fn told(enricher: &Enricher, table: &str, (column, text): (&str, &str), shown: &
     let at = |name: &str| table.column(name).expect(name).0;
     let word = |row: &Row, name: &str| match &row[at(name)] {
         None => "-".to_owned(),
-        Some(Cell::Text(text)) => text.clone(),
+        Some(Cell::Text(text)) => text.to_string(),
         Some(Cell::Number(number)) => number.to_string(),
         Some(Cell::Time(Micros(time))) => time.to_string(),
     };
-    let rows = enricher.rows(table).into_iter().filter(|row| word(row, column) == text);
-    rows.map(|row| shown.iter().map(|name| word(&row, name)).collect()).collect()
+    let mut rows = Vec::new();
+    enricher.rows(table, &mut |row| rows.push(row));
+    let rows = rows.iter().filter(|row| word(row, column) == text);
+    rows.map(|row| shown.iter().map(|name| word(row, name)).collect()).collect()
 }
 
 fn issue(at: i64, child: &str) -> Event {

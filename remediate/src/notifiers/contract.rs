@@ -1,14 +1,18 @@
 //! What every notifier keeps: the same ticket is the same message, and what cannot be delivered says whether to try
 //! again. The mail server is a real one, on loopback; without Python or its package the test says that it was skipped.
 
-use std::io::{BufRead, BufReader};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use super::{Eml, Notifier, NotifyError, Password, Smtp, SmtpConfig};
 use crate::playbook_files::shipped;
 use crate::samples::{static_key, triage};
 use crate::ticket::{Ticket, tickets};
+
+#[path = "../../../tests/servers/server.rs"]
+mod server;
+use server::Server;
 
 const FROM: &str = "Keytrail <keytrail@example.com>";
 
@@ -64,45 +68,17 @@ async fn eml_writes_one_file_for_a_ticket() {
     assert!(matches!(full, Err(NotifyError::TryAgain(_))), "{full:?}");
 }
 
-struct Server {
-    child: Child,
-    port: u16,
+/// A mail server and the folder that its mails come into.
+struct Mail {
+    server: Server,
     folder: tempfile::TempDir,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn skipped(why: &str) -> Option<Server> {
-    eprintln!("skipped: no ticket was sent to a mail server: {why}");
-    None
-}
-
-fn server(arguments: &[&str]) -> Option<Server> {
+fn mail_server(arguments: &[&str]) -> Option<Mail> {
     let folder = tempfile::tempdir().expect("a folder");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests-support/smtp.py");
-    let command = Command::new("python3")
-        .arg(script)
-        .arg(folder.path())
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = command else { return skipped("python3 is not there") };
-    let mut line = String::new();
-    let stdout = child.stdout.take().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
-    if let Some(port) = line.trim().strip_prefix("port ").and_then(|port| port.parse().ok()) {
-        Some(Server { child, port, folder })
-    } else {
-        drop(child.kill());
-        drop(child.wait());
-        skipped(line.trim())
-    }
+    let folder_first = [folder.path().as_os_str()].into_iter().chain(arguments.iter().map(OsStr::new));
+    let server = Server::start("smtp.py", &folder_first.collect::<Vec<_>>(), "no ticket was sent to a mail server")?;
+    Some(Mail { server, folder })
 }
 
 fn config(more: &str) -> SmtpConfig {
@@ -111,9 +87,9 @@ fn config(more: &str) -> SmtpConfig {
 
 #[tokio::test]
 async fn smtp_delivers_to_a_real_server() {
-    let Some(server) = server(&[]) else { return };
-    let smtp =
-        Smtp::new(&config(&format!("host: 127.0.0.1, tls: none, port: {}", server.port)), None).expect("a notifier");
+    let Some(server) = mail_server(&[]) else { return };
+    let smtp = Smtp::new(&config(&format!("host: 127.0.0.1, tls: none, port: {}", server.server.port)), None)
+        .expect("a notifier");
     keeps_the_contract(&smtp, server.folder.path()).await;
     assert_eq!(mails(server.folder.path()).len(), 2);
     let refused = smtp.upsert(&to("reject@example.com")).await;
@@ -150,9 +126,10 @@ async fn smtp_logs_in_only_behind_tls_that_it_trusts() {
         eprintln!("skipped: openssl makes no certificate, so STARTTLS was not tried");
         return;
     };
-    let Some(server) = server(&[&pem, &key, "keytrail", "open-sesame"]) else { return };
+    let Some(server) = mail_server(&[&pem, &key, "keytrail", "open-sesame"]) else { return };
     let with = |word: &str, more: &str| {
-        let text = format!("host: localhost, port: {}, username: keytrail, password_env: WORD{more}", server.port);
+        let text =
+            format!("host: localhost, port: {}, username: keytrail, password_env: WORD{more}", server.server.port);
         let config = config(&text);
         let password: Option<Password> = config.password(|_| Some(word.to_owned())).expect("a password");
         Smtp::new(&config, password).expect("a notifier")

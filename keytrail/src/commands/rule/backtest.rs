@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use keytrail_detect::Rule;
 use keytrail_model::{Finding, Micros, did_you_mean};
 use serde_json::{Value, json};
 
 use super::pack;
 use crate::cli::{Backtest, Global};
-use crate::commands::scan::read;
+use crate::commands::{lake, scan::read};
 use crate::config::Config;
 use crate::output::{self, Rows, note};
 use crate::pipeline::{Extent, Outcome, Pipeline, inputs, threads};
@@ -17,16 +17,21 @@ use crate::{progress, tables};
 
 const DAY: i64 = 86_400 * Micros::SECOND;
 
-pub fn run(global: &Global, asked: &Backtest) -> Result<()> {
+pub async fn run(global: &Global, asked: &Backtest) -> Result<()> {
     let config = Config::load(global)?;
     let pack = pack(global, &asked.rule_set)?;
     let rules = only(pack.rules()?, &asked.rule)?;
     let mut pipeline = Pipeline::over(&pack, rules, config.limits.limits())?;
-    let (inputs, _) = inputs(&asked.data)?;
+    let inputs = match lake::open(&config, asked.lake.as_deref())?.filter(|_| asked.data.is_empty()) {
+        Some(lake) => lake::inputs(&lake, asked.since, asked.until).await?,
+        None if asked.data.is_empty() => bail!("over which logs? name them with --data, or a lake with --lake"),
+        None => inputs(&asked.data)?.0,
+    };
     let extent = Extent {
         threads: threads(asked.threads),
         census: false,
         conclude: !asked.detect_only,
+        write: false,
         since: asked.since.unwrap_or(Micros(i64::MIN)),
         until: asked.until.unwrap_or(Micros(i64::MAX)),
     };
@@ -118,9 +123,9 @@ fn span(found: &[&Finding]) -> Vec<Value> {
 }
 
 fn said(outcome: &Outcome) -> String {
-    let (findings, owners) = (outcome.findings.len(), outcome.tickets.len());
+    let (findings, tickets) = (outcome.findings.len(), outcome.ticket_count);
     let mut lines =
-        vec![format!("{findings} findings, {owners} tickets; nothing was written, sent or planned"), read(outcome)];
+        vec![format!("{findings} findings, {tickets} tickets; nothing was written, sent or planned"), read(outcome)];
     if let Some(first) = outcome.rejects.first() {
         lines.push(format!("{} rejects, first at {}: {}", outcome.reject_count, first.position, first.reason));
     }

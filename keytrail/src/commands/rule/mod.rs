@@ -20,12 +20,12 @@ use crate::cli::{Global, Rule, RuleSet};
 use crate::config::Config;
 use crate::pack::Pack;
 
-pub fn run(global: &Global, command: Rule) -> Result<()> {
+pub async fn run(global: &Global, command: Rule) -> Result<()> {
     match command {
         Rule::List(list) => list::run(global, &list),
         Rule::Test(test) => test::run(global, &test),
         Rule::Lint(lint) => lint::run(global, &lint),
-        Rule::Backtest(backtest) => backtest::run(global, &backtest),
+        Rule::Backtest(backtest) => backtest::run(global, &backtest).await,
         Rule::Coverage(coverage) => coverage::run(global, &coverage),
         Rule::Fields { source, rule_set } => fields::run(global, source.as_deref(), &rule_set),
         Rule::Functions => fields::functions(global),

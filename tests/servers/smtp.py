@@ -5,34 +5,16 @@ usage: smtp.py FOLDER [CERTIFICATE KEY USER WORD]
 
 Says `port N` on its first line, or `skipped: why`. Writes each mail to FOLDER/N.eml. Refuses recipients that begin with
 `reject` (550) and puts off those that begin with `later` (451). With a certificate, it takes mail only after STARTTLS and
-a login. Ends when its standard input does. Fetches aiosmtpd once into $KEYTRAIL_CACHE or ~/.cache/keytrail.
+a login. Ends when its standard input does.
 """
 import asyncio
-import fcntl
 import os
 import ssl
-import subprocess
 import sys
-import venv
+
+from fetched import go_on_with
 
 AIOSMTPD = "aiosmtpd==1.4.6"
-
-
-def with_aiosmtpd():
-    """Goes on in a virtual environment of our own that has aiosmtpd."""
-    base = os.environ.get("KEYTRAIL_CACHE")
-    base = base or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "keytrail")
-    folder = os.path.join(base, "smtp-server")
-    python, done = os.path.join(folder, "bin", "python"), os.path.join(folder, "done")
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(base, "smtp-server.lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(done):
-            venv.create(folder, with_pip=True)
-            command = [python, "-m", "pip", "install", "-q", AIOSMTPD]
-            subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            open(done, "w", encoding="utf-8").close()
-    os.execv(python, [python] + sys.argv)
 
 
 class Box:
@@ -88,14 +70,7 @@ async def serve(folder, arguments):
 
 
 def main():
-    try:
-        import aiosmtpd  # noqa: F401
-    except ImportError:
-        try:
-            with_aiosmtpd()
-        except (OSError, subprocess.SubprocessError) as error:
-            print(f"skipped: {AIOSMTPD} cannot be had: {error}", flush=True)
-            sys.exit(77)
+    go_on_with("aiosmtpd", AIOSMTPD, "smtp-server")
     asyncio.run(serve(sys.argv[1], sys.argv[2:]))
 
 
