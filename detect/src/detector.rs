@@ -95,7 +95,7 @@ impl Detector {
     #[must_use]
     pub fn into_findings(mut self) -> Vec<Finding> {
         drop((self.reference, self.lookups));
-        self.progress.into_findings(&self.plan)
+        self.progress.take_findings(&self.plan)
     }
 
     #[must_use]

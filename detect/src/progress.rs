@@ -246,7 +246,7 @@ impl Progress {
 
     /// The same, and forgets what they are made of as it goes: memory holds no finding twice.
     #[must_use]
-    pub fn into_findings(&mut self, plan: &Plan) -> Vec<Finding> {
+    pub fn take_findings(&mut self, plan: &Plan) -> Vec<Finding> {
         let groups = std::mem::take(&mut self.groups).into_iter();
         in_order(groups.filter_map(|(place, group)| finding(plan, &place, &group)).collect())
     }

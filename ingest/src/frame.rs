@@ -24,6 +24,9 @@ pub(crate) use shape::{elements, elements_under};
 /// Enough to tell lines from documents, however small the chunks are.
 const HEAD_BYTES: usize = 64 << 10;
 
+/// The most that is set aside for a long line before it is there.
+const ROOM_BYTES: usize = 32 << 20;
+
 /// Pulls the chunks of one file. What was read before a fault is handed on before the reject that tells of it.
 pub struct Reader {
     origin: Arc<str>,
@@ -95,10 +98,10 @@ impl Reader {
         }
     }
 
-    /// Bytes taken from the file so far, before decompression.
+    /// Bytes taken from the file so far, before decompression; of what unpacks as it is read, no more than its size.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
-        self.input.bytes_read()
+        self.input.bytes_read().min(self.input.size)
     }
 
     /// The file's size, before decompression.
@@ -127,8 +130,10 @@ impl Reader {
     fn fill(&mut self) {
         let least = if matches!(self.framing, Framing::Unknown) { HEAD_BYTES } else { 1 };
         // A line longer than a chunk gets all the room that it may take at once: growing step by step leaves as much behind.
-        let long = matches!(self.framing, Framing::Lines { .. }) && self.buffer.len() >= self.limits.chunk_bytes;
-        self.buffer.reserve_exact(if long { self.limits.record_bytes_max } else { 0 });
+        let room = self.limits.record_bytes_max.min(ROOM_BYTES).saturating_sub(self.buffer.len());
+        if matches!(self.framing, Framing::Lines { .. }) && self.buffer.len() >= self.limits.chunk_bytes && room > 0 {
+            self.buffer.reserve_exact(room + self.limits.chunk_bytes);
+        }
         match self.input.fill(&mut self.buffer, self.limits.chunk_bytes.max(least)) {
             Ok(ended) => self.ended = ended,
             Err(fault) => {

@@ -72,7 +72,7 @@ pub enum Command {
     /// Credentials seen in use.
     #[command(subcommand)]
     Credential(Credential),
-    /// Events kept as Parquet: what is there, and deleting what is old.
+    /// Events kept as Parquet: what is there, compacting, deleting what is old.
     #[command(subcommand)]
     Lake(Lake),
     /// The configuration file.
@@ -230,6 +230,12 @@ pub enum Credential {
 pub enum Lake {
     /// How much there is of each log source, and of which days.
     List {
+        /// The lake; the configuration's unless said.
+        #[arg(long, value_name = "PLACE")]
+        lake: Option<String>,
+    },
+    /// Put the small files of each day together, and leave one of several copies of a record.
+    Compact {
         /// The lake; the configuration's unless said.
         #[arg(long, value_name = "PLACE")]
         lake: Option<String>,

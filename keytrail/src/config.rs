@@ -223,7 +223,13 @@ pub fn storage_settings() -> Vec<(String, String)> {
     let all =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let ours = |name: &str| ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|prefix| name.starts_with(prefix));
-    all.filter(|(name, _)| ours(name)).collect()
+    let mut settings: Vec<(String, String)> = all.filter(|(name, _)| ours(name)).collect();
+    // Google's library takes this file unasked; said here, so that it is seen for the lasting key that it is.
+    let login = environment("HOME").map(|home| home + "/.config/gcloud/application_default_credentials.json");
+    let login =
+        login.filter(|path| Path::new(path).is_file() && !settings.iter().any(|(name, _)| name.starts_with("GOOGLE_")));
+    settings.extend(login.map(|path| ("GOOGLE_APPLICATION_CREDENTIALS".to_owned(), path)));
+    settings
 }
 
 /// What `config init` writes.

@@ -57,7 +57,10 @@ impl<'a> Feed<'a> {
             match input.open(self.limits) {
                 Ok(reader) => self.reader = Some(reader),
                 // One file that cannot be opened is set aside like a record; the only one is an error.
-                Err(error) if self.inputs.len() > 1 => return Ok(Some(self.numbered(Err(input.unopened(&error))))),
+                // A file of the lake may be out of reach now and not the second time: half of it would pass for all.
+                Err(error) if self.inputs.len() > 1 && !matches!(input, Input::Lake(..)) => {
+                    return Ok(Some(self.numbered(Err(input.unopened(&error)))));
+                }
                 Err(error) => return Err(error),
             }
         }

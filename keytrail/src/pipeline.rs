@@ -275,7 +275,11 @@ impl Pipeline {
         };
         let mut done = worker();
         if let Some(keep) = keep {
-            feed.hand_out(usize::MAX, &mut |item| done.take(item, keep))?;
+            let mut more = true;
+            while more {
+                more = feed.hand_out(feed.number() + ROUND, &mut |item| done.take(item, keep))?;
+                clock.after(feed.number()).into_iter().for_each(|watermark| done.detector.settle(watermark));
+            }
             return Ok(done);
         }
         let mut workers: Vec<Worker> = (0..extent.threads.max(1)).map(|_| worker()).collect();

@@ -52,6 +52,7 @@ fn the_help_shows_everything_on_one_screen() {
       finding     Findings in the store
       action      Planned actions in the store
       credential  Credentials seen in use
+      lake        Events kept as Parquet: what is there, compacting, deleting what is old
       config      The configuration file
       version     Print the version
       completion  Print a shell completion script

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Result, anyhow};
 use keytrail_model::{EventBatch, Micros};
-use keytrail_store::{Lake, LakeError, LakeFile, Wrote};
+use keytrail_store::{Compacted, Lake, LakeError, LakeFile, Wrote};
 use serde_json::json;
 use tokio::runtime::Handle;
 
@@ -25,6 +25,11 @@ pub async fn run(global: &Global, command: Command) -> Result<()> {
         Command::List { lake } => {
             let lake = needed(&config, lake.as_deref())?;
             output::print(&by_log(&lake.files(EVERYTHING.0, EVERYTHING.1).await?), global)
+        }
+        Command::Compact { lake } => {
+            let Compacted { before, after, copies } = needed(&config, lake.as_deref())?.compact().await?;
+            note(global, &format!("{before} small files became {after}; {copies} copies of records were left out"));
+            Ok(())
         }
         Command::Prune { lake, before, bytes_max, dry_run } => {
             let lake = needed(&config, lake.as_deref())?;
@@ -48,8 +53,16 @@ pub fn open(config: &Config, said: Option<&str>) -> Result<Option<Lake>> {
     Ok(place.map(open).transpose()?)
 }
 
+/// The same for who reads it: it must be there.
+pub fn existing(config: &Config, said: Option<&str>) -> Result<Option<Lake>> {
+    let lake = open(config, said)?;
+    lake.iter().try_for_each(Lake::check)?;
+    Ok(lake)
+}
+
 fn needed(config: &Config, said: Option<&str>) -> Result<Lake> {
-    open(config, said)?.ok_or_else(|| anyhow!("which lake? name it with --lake, or as `lake.at` in the configuration"))
+    existing(config, said)?
+        .ok_or_else(|| anyhow!("which lake? name it with --lake, or as `lake.at` in the configuration"))
 }
 
 /// The records of these days, to be read like files.
@@ -62,12 +75,18 @@ pub async fn inputs(lake: &Lake, since: Option<Micros>, until: Option<Micros>) -
 fn outlived(mut files: Vec<LakeFile>, before: Option<Micros>, bytes_max: Option<u64>) -> Vec<LakeFile> {
     files.sort_by_key(|file| file.day);
     let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
-    let old = files.into_iter().take_while(|file| {
-        let outlived = before.is_some_and(|before| file.last() < before) || bytes_max.is_some_and(|max| bytes > max);
-        bytes -= file.bytes;
-        outlived
-    });
-    old.collect()
+    let mut old = 0;
+    // A day goes whole: half of one would answer as if nothing were missing.
+    for day in files.chunk_by(|left, right| left.day == right.day) {
+        let over = before.is_some_and(|before| day.iter().all(|file| file.last() < before));
+        if !over && bytes_max.is_none_or(|max| bytes <= max) {
+            break;
+        }
+        bytes -= day.iter().map(|file| file.bytes).sum::<u64>();
+        old += day.len();
+    }
+    files.truncate(old);
+    files
 }
 
 fn by_log(files: &[LakeFile]) -> Rows {
@@ -89,8 +108,8 @@ pub struct Sink {
 }
 
 impl Sink {
-    #[must_use]
-    pub fn start(lake: Lake) -> Self {
+    pub fn start(lake: Lake) -> Result<Self> {
+        lake.make()?;
         let (batches, taken) = sync_channel::<EventBatch>(WAITING);
         let runtime = Handle::current();
         let write = async move {
@@ -100,7 +119,7 @@ impl Sink {
             }
             writer.finish().await
         };
-        Self { batches, thread: thread::spawn(move || runtime.block_on(write)) }
+        Ok(Self { batches, thread: thread::spawn(move || runtime.block_on(write)) })
     }
 
     /// A lake that failed takes no more; `finish` says why.

@@ -25,9 +25,10 @@ use crate::{commands::kept, commands::scan::summary, progress};
 
 pub async fn run(global: &Global, query: &Query) -> Result<()> {
     let config = Config::load(global)?;
-    let lake = lake::open(&config, query.lake.as_deref())?.filter(|_| query.data.is_empty());
+    let lake = if query.data.is_empty() { lake::existing(&config, query.lake.as_deref())? } else { None };
     let (events, known) = if query.data.is_empty() {
-        if lake.is_some() && !config.store_path(query.store.as_deref()).exists() {
+        if lake.is_some() && query.store.is_none() && !config.store_path(None).exists() {
+            note(global, "no store yet: only `events` has rows");
             return answer(global, query, lake, (None, Known::default())).await;
         }
         let store = kept::open(&config.store_path(query.store.as_deref())).await?;

@@ -28,7 +28,7 @@ pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
     let mut pipeline = Pipeline::build(&pack, config.limits.limits())?;
     let (inputs, passed_by) = inputs(&scan.paths)?;
     let extent = Extent { threads: threads(scan.threads), ..Extent::FULL };
-    let lake = lake::open(&config, scan.lake.as_deref())?.filter(|_| !scan.dry_run);
+    let lake = if scan.dry_run { None } else { lake::open(&config, scan.lake.as_deref())? };
     let bar = progress::bytes(0, global.quiet);
     let (mut outcome, kept) = match lake {
         Some(lake) => kept(&mut pipeline, extent, &inputs, &bar, lake)?,
@@ -40,7 +40,7 @@ pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
         _ => output::print(&tables::findings(&outcome.findings), global)?,
     }
     note(global, &summary(&outcome));
-    if let Some(Wrote { events, files, bytes }) = kept {
+    if let Some(Ok(Wrote { events, files, bytes })) = &kept {
         note(global, &format!("{events} events kept in the lake: {files} files, {bytes} bytes"));
     }
     if !pack.has_inventory() {
@@ -56,6 +56,8 @@ pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
         }
         note(global, &written.say());
     }
+    // What was found is told and written whatever became of the lake.
+    kept.transpose()?;
     fail_on(scan.fail_on, &outcome.findings)
 }
 
@@ -66,10 +68,11 @@ fn kept(
     inputs: &[Input],
     bar: &ProgressBar,
     lake: Lake,
-) -> Result<(Outcome, Option<Wrote>)> {
-    let sink = lake::Sink::start(lake);
-    let outcome = pipeline.run_to(extent, inputs, bar, Some(&mut |batch| sink.keep(batch)))?;
-    Ok((outcome, Some(sink.finish()?)))
+) -> Result<(Outcome, Option<Result<Wrote>>)> {
+    let sink = lake::Sink::start(lake)?;
+    let outcome = pipeline.run_to(extent, inputs, bar, Some(&mut |batch| sink.keep(batch)));
+    let wrote = sink.finish();
+    Ok((outcome?, Some(wrote)))
 }
 
 fn fail_on(limit: Option<Severity>, findings: &[Finding]) -> Result<()> {

@@ -4,6 +4,12 @@
 pub enum LakeError {
     #[error("the lake's folder `{place}` cannot be used: {fault}")]
     Folder { place: String, fault: std::io::Error },
+    #[error("no lake at `{place}`: `keytrail scan PATH --lake PLACE` makes one")]
+    Missing { place: String },
+    #[error("a lake is in a folder, or at an s3://, gs:// or az:// URL, not at {scheme}://")]
+    Scheme { scheme: String },
+    #[error("the URL of a lake holds no user, password or query: how it is reached is read from the environment")]
+    Words,
     #[error("`{place}` is no place for a lake ({fault}): name a folder, or an s3://, gs:// or az:// URL")]
     Place { place: String, fault: object_store::Error },
     #[error(
@@ -17,4 +23,10 @@ pub enum LakeError {
     Write(parquet::errors::ParquetError),
     #[error("`{file}` of the lake cannot be read as events: {fault}")]
     Read { file: String, fault: String },
+}
+
+impl LakeError {
+    pub(super) fn arrow(fault: arrow::error::ArrowError) -> Self {
+        Self::Write(fault.into())
+    }
 }

@@ -3,12 +3,14 @@
 //! A file is written whole or not at all and named by the events that it holds: the same events written again are the
 //! same file. Knows no rule; what is written was redacted before.
 
+mod compact;
 mod error;
 mod read;
 #[cfg(test)]
 mod tests;
 mod write;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
@@ -18,22 +20,25 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 use url::Url;
 
+pub use compact::Compacted;
 pub use error::LakeError;
 pub use read::Records;
 pub use write::{Writer, Wrote, event_schema};
 
 pub(crate) const DAY: i64 = 86_400 * Micros::SECOND;
 
-/// Variables that hold a key which does not expire, and what makes each harmless.
-const STATIC_KEYS: &[(&str, Option<&str>)] = &[
-    ("AWS_SECRET_ACCESS_KEY", Some("AWS_SESSION_TOKEN")),
-    ("AZURE_STORAGE_ACCOUNT_KEY", None),
-    ("AZURE_STORAGE_ACCESS_KEY", None),
-    ("AZURE_STORAGE_CLIENT_SECRET", None),
-    ("AZURE_CLIENT_SECRET", None),
-    ("GOOGLE_SERVICE_ACCOUNT", None),
-    ("GOOGLE_SERVICE_ACCOUNT_KEY", None),
-    ("GOOGLE_APPLICATION_CREDENTIALS", None),
+/// By kind of URL, variables that hold a key which does not expire, and what makes each harmless.
+const STATIC_KEYS: &[(&str, &str, Option<&str>)] = &[
+    ("s3", "AWS_SECRET_ACCESS_KEY", Some("AWS_SESSION_TOKEN")),
+    ("az", "AZURE_STORAGE_ACCOUNT_KEY", None),
+    ("az", "AZURE_STORAGE_ACCESS_KEY", None),
+    ("az", "AZURE_STORAGE_MASTER_KEY", None),
+    ("az", "AZURE_STORAGE_CLIENT_SECRET", None),
+    ("az", "AZURE_CLIENT_SECRET", None),
+    ("gs", "GOOGLE_SERVICE_ACCOUNT", None),
+    ("gs", "GOOGLE_SERVICE_ACCOUNT_PATH", None),
+    ("gs", "GOOGLE_SERVICE_ACCOUNT_KEY", None),
+    ("gs", "GOOGLE_APPLICATION_CREDENTIALS", None),
 ];
 
 /// Where events are kept.
@@ -78,7 +83,7 @@ impl LakeFile {
 }
 
 impl Lake {
-    /// Opens the lake in a folder, which is made where it is missing, or at an `s3://`, `gs://` or `az://` URL. How the
+    /// Opens the lake in a folder or at an `s3://`, `gs://` or `az://` URL. How the
     /// object storage is reached stands in `settings`, named as the provider's own tools name their variables.
     ///
     /// # Errors
@@ -86,17 +91,35 @@ impl Lake {
     /// allow it.
     pub fn open(place: &str, settings: Vec<(String, String)>, static_key: bool) -> Result<Self, LakeError> {
         let url = match Url::parse(place) {
-            Ok(url) if url.scheme().len() > 1 => url,
+            Ok(url) if url.scheme().len() > 1 => as_folder(checked(url)?),
             _ => folder(place)?,
         };
-        if url.scheme() != "file" && !static_key {
-            refuse_static(&settings)?;
+        if !static_key {
+            refuse_static(url.scheme(), &settings)?;
         }
-        let url = as_folder(url);
         let opened = object_store::parse_url_opts(&url, settings);
         let (store, root) = opened.map_err(|fault| LakeError::Place { place: place.to_owned(), fault })?;
         let runtime = Handle::current();
         Ok(Self { store: Arc::from(store), root, url, runtime })
+    }
+
+    /// Makes its folder, for who writes.
+    pub fn make(&self) -> Result<(), LakeError> {
+        let Some(folder) = self.folder() else { return Ok(()) };
+        std::fs::create_dir_all(&folder)
+            .map_err(|fault| LakeError::Folder { place: folder.display().to_string(), fault })
+    }
+
+    /// An error where its folder is missing, for who reads.
+    pub fn check(&self) -> Result<(), LakeError> {
+        match self.folder() {
+            Some(folder) if !folder.is_dir() => Err(LakeError::Missing { place: folder.display().to_string() }),
+            _ => Ok(()),
+        }
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        (self.url.scheme() == "file").then(|| self.url.to_file_path().ok()).flatten()
     }
 
     /// Where it is, for who registers it as a table.
@@ -146,8 +169,7 @@ pub(crate) fn date(day: Micros) -> String {
 
 fn folder(place: &str) -> Result<Url, LakeError> {
     let fault = |fault| LakeError::Folder { place: place.to_owned(), fault };
-    std::fs::create_dir_all(place).map_err(fault)?;
-    let whole = std::fs::canonicalize(place).map_err(fault)?;
+    let whole = std::path::absolute(place).map_err(fault)?;
     Url::from_directory_path(whole).map_err(|()| fault(std::io::ErrorKind::InvalidFilename.into()))
 }
 
@@ -160,8 +182,21 @@ fn as_folder(mut url: Url) -> Url {
     url
 }
 
-fn refuse_static(settings: &[(String, String)]) -> Result<(), LakeError> {
+/// A URL of a kind that is meant, and without anything that could be a secret: such come from the environment.
+fn checked(url: Url) -> Result<Url, LakeError> {
+    if url.query().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err(LakeError::Words);
+    }
+    match url.scheme() {
+        "file" | "s3" | "gs" | "az" => Ok(url),
+        other => Err(LakeError::Scheme { scheme: other.to_owned() }),
+    }
+}
+
+fn refuse_static(scheme: &str, settings: &[(String, String)]) -> Result<(), LakeError> {
     let has = |name: &str| settings.iter().any(|(known, value)| known.eq_ignore_ascii_case(name) && !value.is_empty());
-    let found = STATIC_KEYS.iter().find(|(name, excused)| has(name) && !excused.is_some_and(has));
+    let of_scheme = STATIC_KEYS.iter().filter(|(of, ..)| *of == scheme);
+    let mut of_scheme = of_scheme.map(|(_, name, excused)| (name, excused));
+    let found = of_scheme.find(|(name, excused)| has(name) && !excused.is_some_and(has));
     found.map_or(Ok(()), |(name, _)| Err(LakeError::StaticKey { name }))
 }

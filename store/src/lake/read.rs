@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
+use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -22,18 +23,31 @@ pub struct Records {
 impl Lake {
     /// The redacted records of a file, each on a line of its own.
     pub fn records(&self, file: &LakeFile) -> Result<Records, LakeError> {
-        let get = async { self.store.get(&file.path).await?.bytes().await };
         // Called from the threads of a run too, which have no runtime of their own.
-        let bytes = tokio::task::block_in_place(|| self.runtime.block_on(get));
-        let bytes = bytes.map_err(|fault| self.fault("read", fault))?;
-        let fault = |fault: parquet::errors::ParquetError| LakeError::Read {
-            file: file.name().to_owned(),
-            fault: fault.to_string(),
-        };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(fault)?;
+        let bytes = tokio::task::block_in_place(|| self.runtime.block_on(self.bytes(file)))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|fault| file.unreadable(&fault))?;
         let raw = ProjectionMask::columns(builder.parquet_schema(), ["raw"]);
-        let rows = builder.with_projection(raw).with_batch_size(ROWS).build().map_err(fault)?;
-        Ok(Records { rows, ready: VecDeque::new() })
+        let rows = builder.with_projection(raw).with_batch_size(ROWS).build();
+        Ok(Records { rows: rows.map_err(|fault| file.unreadable(&fault))?, ready: VecDeque::new() })
+    }
+
+    /// All events of a file.
+    pub(super) async fn batches(&self, file: &LakeFile) -> Result<Vec<RecordBatch>, LakeError> {
+        let bytes = self.bytes(file).await?;
+        let rows = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(ParquetRecordBatchReaderBuilder::build);
+        let rows = rows.map_err(|fault| file.unreadable(&fault))?;
+        rows.collect::<Result<_, _>>().map_err(|fault| file.unreadable(&fault))
+    }
+
+    async fn bytes(&self, file: &LakeFile) -> Result<Bytes, LakeError> {
+        let bytes = async { self.store.get(&file.path).await?.bytes().await };
+        bytes.await.map_err(|fault| self.fault("read", fault))
+    }
+}
+
+impl LakeFile {
+    fn unreadable(&self, fault: &impl std::fmt::Display) -> LakeError {
+        LakeError::Read { file: self.name().to_owned(), fault: fault.to_string() }
     }
 }
 

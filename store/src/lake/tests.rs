@@ -1,3 +1,5 @@
+//! What the lake keeps: every record, by log source and day, once; in a folder and in object storage.
+
 use std::io::Read;
 use std::sync::Arc;
 
@@ -134,6 +136,41 @@ async fn what_is_deleted_is_gone_and_the_rest_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn records_without_an_id_do_not_replace_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = lake(&folder);
+    for record in ["{\"n\":1}", "{\"n\":2}"] {
+        let mut writer = lake.writer();
+        writer.add(&events("duo.admin", &[("", 3, record)])).await.expect("waits");
+        writer.finish().await.expect("written");
+    }
+    assert_eq!(all(&lake).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compacting_loses_no_record_and_leaves_each_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = lake(&folder);
+    write(&lake).await;
+    let cut_otherwise = [("c", 3, "{\"n\":3}"), ("e", 3, "{\"n\":5}"), ("a", 3, "{\"n\":9}")];
+    let mut writer = lake.writer();
+    writer.add(&events("aws.cloudtrail", &cut_otherwise)).await.expect("waits");
+    writer.finish().await.expect("written");
+    let done = lake.compact().await.expect("compacted");
+    assert_eq!(done, Compacted { before: 2, after: 1, copies: 1 });
+    let of_day = lake.files(november(3), november(4)).await.expect("files");
+    // By time, then by id: an id that two records share is no reason to drop one.
+    assert_eq!(lines(&lake, &of_day[0]), ["{\"n\":1}", "{\"n\":9}", "{\"n\":3}", "{\"n\":5}"]);
+    let after = all(&lake).await;
+    assert_eq!(lake.compact().await.expect("compacted"), Compacted::default());
+    assert_eq!(all(&lake).await, after);
+    // Stopped before the old files were deleted: the next time there is one of each again.
+    write(&lake).await;
+    assert_eq!(lake.compact().await.expect("compacted"), Compacted { before: 2, after: 1, copies: 2 });
+    assert_eq!(all(&lake).await, after);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_a_crash_cut_off_is_named_and_a_staged_one_is_not_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let lake = lake(&folder);
@@ -160,10 +197,17 @@ async fn a_key_that_does_not_expire_opens_no_lake_unless_allowed() {
     assert!(open(&key, true).is_ok());
     let session = [key.as_slice(), &[setting("AWS_SESSION_TOKEN")]].concat();
     assert!(open(&session, false).is_ok());
+    // Another provider's key opens nothing here.
+    assert!(
+        Lake::open("az://container/lake", [key.as_slice(), &[setting("AZURE_STORAGE_ACCOUNT_NAME")]].concat(), false)
+            .is_ok()
+    );
 }
 
 #[tokio::test]
 async fn a_place_that_is_none_says_what_is_one() {
     let error = Lake::open("ftp://host/lake", Vec::new(), false).expect_err("refused").to_string();
-    assert!(error.contains("name a folder, or an s3://, gs:// or az:// URL"), "{error}");
+    assert!(error.contains("a lake is in a folder, or at an s3://, gs:// or az:// URL, not at ftp://"), "{error}");
+    let error = Lake::open("s3://bucket/lake?sig=open-sesame", Vec::new(), false).expect_err("refused").to_string();
+    assert!(!error.contains("sesame") && error.contains("no user, password or query"), "{error}");
 }

@@ -22,7 +22,8 @@ pub async fn run(global: &Global, asked: &Backtest) -> Result<()> {
     let pack = pack(global, &asked.rule_set)?;
     let rules = only(pack.rules()?, &asked.rule)?;
     let mut pipeline = Pipeline::over(&pack, rules, config.limits.limits())?;
-    let inputs = match lake::open(&config, asked.lake.as_deref())?.filter(|_| asked.data.is_empty()) {
+    let lake = if asked.data.is_empty() { lake::existing(&config, asked.lake.as_deref())? } else { None };
+    let inputs = match lake {
         Some(lake) => lake::inputs(&lake, asked.since, asked.until).await?,
         None if asked.data.is_empty() => bail!("over which logs? name them with --data, or a lake with --lake"),
         None => inputs(&asked.data)?.0,
