@@ -1,7 +1,6 @@
 //! The state behind one finding: counts, first events, distinct values. The same whatever order the events came in.
 
 use std::collections::{BTreeSet, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use keytrail_model::{EventBatch, Finding, Micros, Position, Target, Text, stable_id};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rule::{Rule, State};
 use crate::seen::Seen;
-use crate::shared;
+use crate::shared::{self, hash_of};
 
 /// Distinct values beyond this are no longer told apart; the count then says "at least".
 const DISTINCT_MAX: usize = 100_000;
@@ -45,7 +44,7 @@ impl Distinct {
     }
 
     fn remember(&mut self) {
-        self.seen = self.smallest.iter().map(|value| hash_of(value)).collect();
+        self.seen = self.smallest.iter().map(hash_of).collect();
     }
 
     fn merge(&mut self, other: &Self) {
@@ -65,12 +64,6 @@ impl Distinct {
     fn list(&self) -> Vec<String> {
         self.smallest.iter().map(String::from).collect()
     }
-}
-
-fn hash_of(value: &str) -> u64 {
-    let mut hash = DefaultHasher::new();
-    value.hash(&mut hash);
-    hash.finish()
 }
 
 /// By time and event id; the place keeps two copies of one event apart.
@@ -161,14 +154,14 @@ impl Group {
 
     fn count_outcome(&mut self, outcome: &str, count: u64) {
         match self.outcomes.binary_search_by(|(known, _)| (**known).cmp(outcome)) {
-            Ok(at) => self.outcomes.iter_mut().skip(at).take(1).for_each(|(_, known)| *known += count),
+            Ok(at) => self.outcomes.get_mut(at).into_iter().for_each(|(_, known)| *known += count),
             Err(at) => self.outcomes.insert(at, (outcome.into(), count)),
         }
     }
 
     fn keep(&mut self, moment: Moment, seen: Arc<Seen>) {
         match self.examples.binary_search_by(|(known, _)| known.cmp(&moment)) {
-            Ok(at) => self.examples.iter_mut().skip(at).take(1).for_each(|known| known.1 = Arc::clone(&seen)),
+            Ok(at) => self.examples.get_mut(at).into_iter().for_each(|known| known.1 = Arc::clone(&seen)),
             Err(at) => {
                 // One at a time: there are many groups, and few have all of them.
                 self.examples.reserve_exact(1);

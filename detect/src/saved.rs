@@ -2,7 +2,6 @@
 //! order, so that the same progress gives the same bytes.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use keytrail_model::{Micros, stable_id};
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use crate::group::Group;
 use crate::plan::Plan;
 use crate::progress::{Key, Progress, RuleFailure};
 use crate::rule::Rule;
+use crate::shared::hash_of;
 use crate::window::Lane;
 
 /// Raised when what is written changes; an older binary then refuses a newer state by name.
@@ -127,7 +127,5 @@ fn fingerprint(rule: &Rule) -> Option<String> {
 
 /// Which of so many shards a group belongs to.
 fn shard_of(id: &Id, shards: usize) -> usize {
-    let mut hash = DefaultHasher::new();
-    id.hash(&mut hash);
-    usize::try_from(hash.finish() % shards as u64).unwrap_or_default()
+    usize::try_from(hash_of(id) % shards as u64).unwrap_or_default()
 }

@@ -2,7 +2,6 @@
 //! same share one.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use keytrail_model::{EventBatch, Example, Micros, Selected, Target, Text};
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::group::Moment;
 use crate::rule::Rule;
-use crate::shared;
+use crate::shared::{self, hash_of};
 use crate::values::Selection;
 
 /// How many different ones are told apart before the pool starts anew.
@@ -151,10 +150,4 @@ fn one<T: PartialEq>(known: &mut HashMap<u64, Arc<T>>, key: u64, new: Arc<T>) ->
         *kept = new;
     }
     Arc::clone(kept)
-}
-
-fn hash_of(value: &impl Hash) -> u64 {
-    let mut hash = DefaultHasher::new();
-    value.hash(&mut hash);
-    hash.finish()
 }

@@ -1,6 +1,15 @@
 //! How state is written down where serde has no form of its own: shared values, sets in
 //! one order, so that the same state gives the same bytes.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// The same in every process: what is counted, shared and split by it can be saved.
+pub(crate) fn hash_of(value: &(impl Hash + ?Sized)) -> u64 {
+    let mut hash = DefaultHasher::new();
+    value.hash(&mut hash);
+    hash.finish()
+}
+
 /// A set, sorted.
 pub(crate) mod sorted {
     use std::collections::HashSet;

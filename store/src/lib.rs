@@ -16,6 +16,6 @@ mod views;
 pub use commit::{Committed, entry};
 pub use credentials::CredentialRow;
 pub use error::StoreError;
-pub use lake::{Compacted, Lake, LakeError, LakeFile, Records, Writer, Wrote, event_schema};
+pub use lake::{Compacted, Lake, LakeError, LakeFile, Records, Writer, Wrote, event_columns, event_schema};
 pub use open::Store;
 pub use views::{FindingFilter, Ticket, TicketState};

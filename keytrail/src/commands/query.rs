@@ -9,8 +9,8 @@ use datafusion::datasource::MemTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use keytrail_model::{EventBatch, schema};
-use keytrail_store::{Lake, Store, event_schema};
+use keytrail_model::EventBatch;
+use keytrail_store::{Lake, Store, event_columns, event_schema};
 use serde_json::{Map, Value};
 
 use super::lake;
@@ -26,32 +26,22 @@ use crate::{commands::kept, commands::scan::summary, progress};
 pub async fn run(global: &Global, query: &Query) -> Result<()> {
     let config = Config::load(global)?;
     let lake = if query.data.is_empty() { lake::existing(&config, query.lake.as_deref())? } else { None };
-    let (events, known) = if query.data.is_empty() {
-        if lake.is_some() && query.store.is_none() && !config.store_path(None).exists() {
-            note(global, "no store yet: only `events` has rows");
-            return answer(global, query, lake, (None, Known::default())).await;
-        }
-        let store = kept::open(&config.store_path(query.store.as_deref())).await?;
-        (None, stored(&store).await?)
-    } else {
+    let (events, known) = if !query.data.is_empty() {
         let (events, known) = scanned(global, query, &config)?;
         (Some(events), known)
+    } else if lake.is_some() && query.store.is_none() && !config.store_path(None).exists() {
+        note(global, "no store yet: only `events` has rows");
+        (None, Known::default())
+    } else {
+        let store = kept::open(&config.store_path(query.store.as_deref())).await?;
+        (None, stored(&store).await?)
     };
-    answer(global, query, lake, (events, known)).await
-}
-
-async fn answer(
-    global: &Global,
-    query: &Query,
-    lake: Option<Lake>,
-    (events, known): (Option<Vec<EventBatch>>, Known),
-) -> Result<()> {
     let context = session();
     if let Some(lake) = lake {
         context.register_table("events", Arc::new(lake_table(&context, &lake)?))?;
     }
     if let Some(events) = events {
-        let batches: Vec<RecordBatch> = events.into_iter().map(event_columns).collect::<Result<_>>()?;
+        let batches: Vec<RecordBatch> = events.iter().map(event_columns).collect::<Result<_, _>>()?;
         context.register_table("events", Arc::new(MemTable::try_new(event_schema(), vec![batches])?))?;
     }
     for (name, batch) in known.tables()? {
@@ -134,12 +124,6 @@ async fn stored(store: &Store) -> Result<Known> {
         owners,
         findings,
     })
-}
-
-/// The event columns alone: raw columns differ between log sources.
-fn event_columns(events: EventBatch) -> Result<RecordBatch> {
-    let columns = events.batch.columns().get(..schema::FIELDS.len()).unwrap_or_default().to_vec();
-    Ok(RecordBatch::try_new(event_schema(), columns)?)
 }
 
 fn rows(columns: Vec<String>, batches: &[RecordBatch]) -> Result<Rows> {

@@ -30,10 +30,7 @@ pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
     let extent = Extent { threads: threads(scan.threads), ..Extent::FULL };
     let lake = if scan.dry_run { None } else { lake::open(&config, scan.lake.as_deref())? };
     let bar = progress::bytes(0, global.quiet);
-    let (mut outcome, kept) = match lake {
-        Some(lake) => kept(&mut pipeline, extent, &inputs, &bar, lake)?,
-        None => (pipeline.run_to(extent, &inputs, &bar, None)?, None),
-    };
+    let (mut outcome, kept) = run_and_keep(&mut pipeline, extent, &inputs, &bar, lake)?;
     outcome.passed_by = passed_by;
     match output::format(global) {
         Format::Table => output::text(&digest::text(&outcome, MATTERS_SHOWN, output::colourful()))?,
@@ -61,14 +58,15 @@ pub async fn run(global: &Global, scan: &Scan) -> Result<()> {
     fail_on(scan.fail_on, &outcome.findings)
 }
 
-/// A run whose events are kept.
-fn kept(
+/// A run whose events are kept where there is a lake.
+fn run_and_keep(
     pipeline: &mut Pipeline,
     extent: Extent,
     inputs: &[Input],
     bar: &ProgressBar,
-    lake: Lake,
+    lake: Option<Lake>,
 ) -> Result<(Outcome, Option<Result<Wrote>>)> {
+    let Some(lake) = lake else { return Ok((pipeline.run_to(extent, inputs, bar, None)?, None)) };
     let sink = lake::Sink::start(lake)?;
     let outcome = pipeline.run_to(extent, inputs, bar, Some(&mut |batch| sink.keep(batch)));
     let wrote = sink.finish();

@@ -10,6 +10,7 @@ mod read;
 mod tests;
 mod write;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use url::Url;
 pub use compact::Compacted;
 pub use error::LakeError;
 pub use read::Records;
-pub use write::{Writer, Wrote, event_schema};
+pub use write::{Writer, Wrote, event_columns, event_schema};
 
 pub(crate) const DAY: i64 = 86_400 * Micros::SECOND;
 
@@ -42,13 +43,20 @@ const STATIC_KEYS: &[(&str, &str, Option<&str>)] = &[
 ];
 
 /// Where events are kept.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Lake {
     store: Arc<dyn ObjectStore>,
     /// Of the lake within the store.
     root: Path,
     url: Url,
     runtime: Handle,
+}
+
+/// Its place alone: what opens the store is in the store.
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lake").field("url", &self.url.as_str()).finish_non_exhaustive()
+    }
 }
 
 /// One file of the lake.

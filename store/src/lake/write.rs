@@ -146,10 +146,16 @@ fn apart(column: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// The event columns, each day's rows apart. Raw columns differ between rule sets and stay behind: `raw` holds them all.
-fn by_day(events: &EventBatch) -> Result<Vec<(Micros, RecordBatch)>, ArrowError> {
+/// The event columns alone: raw columns differ between log sources and rule sets, and `raw` holds what they hold.
+pub fn event_columns(events: &EventBatch) -> Result<RecordBatch, ArrowError> {
     let columns = events.batch.columns().get(..schema::FIELDS.len()).unwrap_or_default().to_vec();
-    let batch = RecordBatch::try_new(event_schema(), columns.iter().map(apart).collect())?;
+    RecordBatch::try_new(event_schema(), columns)
+}
+
+/// Each day's rows apart.
+fn by_day(events: &EventBatch) -> Result<Vec<(Micros, RecordBatch)>, ArrowError> {
+    let batch = event_columns(events)?;
+    let batch = RecordBatch::try_new(event_schema(), batch.columns().iter().map(apart).collect())?;
     let days: Vec<Micros> = (0..events.rows()).map(|row| events.time(row).bucket(DAY)).collect();
     let mut distinct = days.clone();
     distinct.sort_unstable();
