@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::rule::Rule;
-use crate::saved::NewerState;
+use crate::saved::{NewerState, Saved};
 
 pub struct Detector {
     plan: Arc<Plan>,
@@ -110,6 +110,24 @@ impl Detector {
     /// Settles what no event at or after the watermark can change; `Micros(i64::MAX)` ends everything.
     pub fn settle(&mut self, watermark: Micros) {
         self.progress.settle(&self.plan, watermark);
+    }
+
+    /// What is new; see [`Progress::news`].
+    #[must_use]
+    pub fn news(&mut self, all: bool) -> Vec<Finding> {
+        self.progress.news(&self.plan, all)
+    }
+
+    /// Its progress, to be written down.
+    #[must_use]
+    pub fn save(&self) -> Saved {
+        self.progress.save(&self.plan)
+    }
+
+    /// Goes on from a progress that was written down.
+    pub fn restore(&mut self, saved: Saved) -> Result<(), NewerState> {
+        self.progress = Progress::restore(&self.plan, saved)?;
+        Ok(())
     }
 
     /// Forgets the matches, keeps the plans.

@@ -85,6 +85,9 @@ pub(crate) struct Group {
     acted_on: Distinct,
     /// Of a window's match, the event that the finding's target is taken from, where it is not the first.
     lead: Option<(Moment, Lead)>,
+    /// The count when it was last news.
+    #[serde(default)]
+    told: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,6 +106,7 @@ impl Default for Group {
             resources: Distinct::default(),
             acted_on: Distinct::default(),
             lead: None,
+            told: 0,
         }
     }
 }
@@ -176,11 +180,21 @@ impl Group {
             || self.examples.last().is_some_and(|(last, _)| (time, event_id) <= (last.0, &*last.1))
     }
 
+    /// Whether it is worth telling: new, twice what it was, or different for the last time. Asked once for each telling.
+    pub(crate) fn is_news(&mut self, last: bool) -> bool {
+        let news = if last { self.count != self.told } else { self.count >= self.told.saturating_mul(2).max(1) };
+        if news {
+            self.told = self.count;
+        }
+        news
+    }
+
     /// Takes over what another group of the same rule, key and period counted.
     pub(crate) fn merge(&mut self, other: Self) {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
         self.count += other.count;
+        self.told = self.told.max(other.told);
         for (outcome, count) in other.outcomes {
             self.count_outcome(&outcome, count);
         }

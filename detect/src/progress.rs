@@ -15,7 +15,7 @@ use crate::rule::Rule;
 use crate::seen::Pool;
 use crate::template::shown;
 use crate::values::{Selected, Values};
-use crate::window::{Entry, Lane, Match};
+use crate::window::{Entry, Lane, Match, Window};
 
 /// A rule that failed while running. It is never silent: it becomes a finding of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -249,6 +249,40 @@ impl Progress {
     pub fn take_findings(&mut self, plan: &Plan) -> Vec<Finding> {
         let groups = std::mem::take(&mut self.groups).into_iter();
         in_order(groups.filter_map(|(place, group)| finding(plan, &place, &group)).collect())
+    }
+
+    /// For who cannot wait for the end: findings that are new, whose count doubled since they were last given, or whose
+    /// period is over. The latter are final and forgotten. With `all`, every one that changed.
+    #[must_use]
+    pub fn news(&mut self, plan: &Plan, all: bool) -> Vec<Finding> {
+        let settled = |rule: usize| self.settled.and_then(|settled| plan.nesting.settled(rule, settled));
+        let (lanes, mut news) = (&self.lanes, Vec::new());
+        let over = |key: &Key, start: Micros| {
+            let Some(rule) = plan.rules().get(key.0) else { return true };
+            let grace = rule.window.as_ref().and_then(Window::grace);
+            let end = start.0.saturating_add(rule.suppress_for).saturating_add(grace.unwrap_or(0));
+            let held = lanes.contains_key(key) && grace.is_none();
+            !held && settled(key.0).is_some_and(|settled| end <= settled.0)
+        };
+        self.groups.retain(|place, group| {
+            let over = over(&place.0, place.1);
+            news.extend(group.is_news(over || all).then(|| finding(plan, place, group)).flatten());
+            !over
+        });
+        self.open.retain(|key, start| !over(key, *start));
+        in_order(news)
+    }
+
+    /// Everything before it is settled.
+    #[must_use]
+    pub fn settled(&self) -> Option<Micros> {
+        self.settled
+    }
+
+    /// How many groups and lanes it holds: what memory grows with.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        (self.groups.len(), self.lanes.len())
     }
 
     /// How many events each exception kept from counting.

@@ -1,8 +1,8 @@
 //! What the logs show, learnt from events: who issued which credential, who made which principal, what a tool led to.
 //!
-//! The same events give the same facts in any order. Memory grows with issued credentials and created principals, which
-//! are few, and up to a bound with uses of credentials (`uses`); tool calls and prompts are dropped by `forget_before` once
-//! the watermark has passed them.
+//! The same events give the same facts in any order. Memory grows with issued keys and created principals, which are few,
+//! and up to a bound with uses of credentials (`uses`); tool calls, prompts and spent session keys are dropped by
+//! `forget_before` once the watermark has passed them.
 
 mod observe;
 mod uses;
@@ -11,17 +11,20 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use keytrail_model::Micros;
+use serde::{Deserialize, Serialize};
 
 use crate::arn;
 pub(crate) use uses::{Use, Uses};
 
 /// How long after a prompt a call may still be put down to it.
 const PROMPT_WINDOW: i64 = 3_600 * Micros::SECOND;
+/// How long after its end a session key is still known.
+const SPENT: i64 = 7 * 86_400 * Micros::SECOND;
 /// How many issuances are followed upwards; longer chains are cut, and loops end.
 const CHAIN: usize = 5;
 
 /// A credential was issued or created. Ordered by time and event id first, so that the earliest is the smallest.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Issuance {
     pub at: Micros,
     pub event_id: String,
@@ -36,7 +39,7 @@ pub struct Issuance {
 }
 
 /// A principal (user, role, service account, application) was created.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Creation {
     pub at: Micros,
     pub event_id: String,
@@ -45,7 +48,7 @@ pub struct Creation {
 }
 
 /// A tool call made other calls.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ToolCall {
     pub at: Micros,
     pub event_id: String,
@@ -60,11 +63,12 @@ pub struct ToolCall {
 type Prompts = BTreeMap<(Micros, String), String>;
 
 /// Everything learnt so far. For one id that several events tell of, the earliest by (time, event id) stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     issued: BTreeMap<String, Issuance>,
     created: BTreeMap<String, Creation>,
     tools: BTreeMap<String, ToolCall>,
+    #[serde(with = "pairs")]
     prompts: BTreeMap<String, Prompts>,
     /// When credentials were first used, and who used them, where somebody asks for it.
     pub(crate) uses: Uses,
@@ -145,14 +149,39 @@ impl Facts {
         }
     }
 
-    /// Drops tool calls and prompts that no event at or after `watermark` can refer to.
+    /// Drops tool calls and prompts that no event at or after `watermark` can refer to, and of session keys that are out of
+    /// use for a week where they came from: otherwise memory would grow with every one that was ever issued.
     pub fn forget_before(&mut self, watermark: Micros) {
+        let spent = Micros(watermark.0.saturating_sub(SPENT));
+        self.issued.retain(|_, issued| {
+            let until = issued.until.as_deref().and_then(Micros::parse);
+            issued.lifetime.as_deref() != Some("ephemeral") || until.unwrap_or(issued.at) >= spent
+        });
         let oldest = Micros(watermark.0.saturating_sub(PROMPT_WINDOW));
         self.tools.retain(|_, call| call.at >= oldest);
         self.prompts.retain(|_, prompts| {
             prompts.retain(|(at, _), _| *at >= oldest);
             !prompts.is_empty()
         });
+    }
+}
+
+/// Prompts as lists: a key of two parts is none in JSON.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Prompts;
+
+    pub(super) fn serialize<S: Serializer>(all: &BTreeMap<String, Prompts>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(all.iter().map(|(key, prompts)| (key, prompts.iter().collect::<Vec<_>>())))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Prompts>, D::Error> {
+        type Pairs = Vec<(String, Vec<((keytrail_model::Micros, String), String)>)>;
+        let pairs = Pairs::deserialize(from)?;
+        Ok(pairs.into_iter().map(|(key, prompts)| (key, prompts.into_iter().collect())).collect())
     }
 }
 

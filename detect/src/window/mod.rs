@@ -146,6 +146,12 @@ impl Window {
         }
     }
 
+    /// How long after the settled point a match may still begin before it, where that does not show in the lane: values
+    /// that were seen stay in one for good. `None`: a lane that is gone has no such match.
+    pub(crate) fn grace(&self) -> Option<i64> {
+        matches!(self.measure, Measure::FirstSeen { .. }).then(|| self.delay()).flatten()
+    }
+
     /// Whether matches are taken greedily out of the stream of events, as soon as they hold.
     fn is_greedy(&self) -> bool {
         self.kind == Kind::Sliding && self.measure.is_monotone()

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use keytrail_model::Micros;
+use serde::{Deserialize, Serialize};
 
 /// How many credentials, and how many pairs of a credential and its user, are kept.
 pub const KEPT: usize = 65_536;
@@ -25,11 +26,12 @@ impl<'a> Use<'a> {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uses {
     first: Firsts,
     by: Firsts,
     /// Where a key is put together.
+    #[serde(skip)]
     scratch: String,
 }
 
@@ -66,7 +68,7 @@ impl Uses {
 }
 
 /// First times of names. Walked in order only.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Firsts {
     times: HashMap<String, Micros>,
 }
