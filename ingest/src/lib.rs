@@ -15,6 +15,7 @@ mod plan;
 mod redact;
 mod scan;
 mod source_plan;
+pub mod sources;
 mod trusted;
 
 pub use chunk::{Chunk, Span};

@@ -1,0 +1,19 @@
+//! Durations as they are written in the configuration: `200ms`, `60s`, `5m`.
+
+use std::time::Duration;
+
+use super::SourceError;
+
+/// `field` is how the configuration calls it.
+pub(super) fn duration(name: &str, field: &str, text: &str) -> Result<Duration, SourceError> {
+    let read = text.parse::<jiff::SignedDuration>().ok().and_then(|read| Duration::try_from(read).ok());
+    read.ok_or_else(|| {
+        SourceError::config(name, format!("`{field}: {text}` is not a duration: write it like `200ms`, `60s` or `5m`"))
+    })
+}
+
+/// The wall clock, where the protocol asks for it.
+#[expect(clippy::disallowed_methods, reason = "what a provider keeps is asked for by its own time")]
+pub(super) fn now() -> keytrail_model::Micros {
+    keytrail_model::Micros(jiff::Timestamp::now().as_microsecond())
+}

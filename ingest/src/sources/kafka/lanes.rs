@@ -1,0 +1,282 @@
+//! What is known of each assigned partition: what was gathered, what is handed over, and how far it is acknowledged.
+//! Talks to nobody.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::context::Key;
+use crate::Limits;
+use crate::sources::{Extent, Messages, Part, Receipt};
+
+#[derive(Default)]
+pub(super) struct Lanes {
+    lanes: BTreeMap<Key, Lane>,
+    /// How far each partition was handed over that was ever assigned. Bounded by the partitions there are.
+    reached: BTreeMap<Key, i64>,
+}
+
+pub(super) struct Lane {
+    assignment: u64,
+    /// Where the next piece begins; unknown until the group's committed offset was asked for.
+    next: Option<i64>,
+    pub(super) settled: bool,
+    /// Where reading has to start anew; what still comes from before is dropped.
+    pub(super) rewind: Option<i64>,
+    end: End,
+    gathered: Option<Gathered>,
+    flights: VecDeque<Flight>,
+    /// What the group may commit.
+    acked: Option<i64>,
+    /// It was made anew, and nothing of it was handed over yet.
+    anew: bool,
+}
+
+/// librdkafka names the partition that ended, but not its topic.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    No,
+    /// This one, or that of the same number in another topic.
+    Perhaps,
+    Yes,
+}
+
+struct Gathered {
+    messages: Messages,
+    from: i64,
+    to: i64,
+}
+
+struct Flight {
+    receipt: Receipt,
+    from: i64,
+    to: i64,
+    acked: bool,
+    anew: bool,
+}
+
+/// The part's position in its topic, as the ledger knows it.
+pub(super) fn origin(topic: &str, partition: i32) -> String {
+    format!("{topic}/{partition}")
+}
+
+/// What `origin` was made of.
+pub(super) fn key(origin: &str) -> Option<Key> {
+    let (topic, partition) = origin.rsplit_once('/')?;
+    Some((topic.to_owned(), partition.parse().ok()?))
+}
+
+impl Lane {
+    fn new(assignment: u64) -> Self {
+        Self {
+            assignment,
+            next: None,
+            settled: false,
+            rewind: None,
+            end: End::No,
+            gathered: None,
+            flights: VecDeque::new(),
+            acked: None,
+            anew: false,
+        }
+    }
+
+    /// The offset that is expected next.
+    pub(super) fn position(&self) -> Option<i64> {
+        self.gathered.as_ref().map(|gathered| gathered.to).or(self.next)
+    }
+
+    /// It continues at the committed offset.
+    pub(super) fn continues(&mut self, at: i64) {
+        self.settled = true;
+        self.next = self.next.or(Some(at));
+    }
+
+    /// It starts at an offset that is not the committed one.
+    pub(super) fn starts(&mut self, at: i64) {
+        self.settled = true;
+        self.restart(at);
+    }
+
+    /// It was made anew, and starts over.
+    pub(super) fn starts_over(&mut self, at: i64) {
+        self.starts(at);
+        self.anew = true;
+    }
+
+    /// What was gathered is forgotten and comes again.
+    fn restart(&mut self, at: i64) {
+        self.gathered = None;
+        self.next = Some(at);
+        self.rewind = Some(at);
+        self.end = End::No;
+    }
+
+    fn take(&mut self, origin: &str, offset: i64, payload: &[u8], limits: &Limits) {
+        self.end = End::No;
+        let gathered = self.gathered.get_or_insert_with(|| Gathered {
+            messages: Messages::new(origin, limits),
+            from: offset,
+            to: offset,
+        });
+        gathered.to = offset + 1;
+        if let (false, Ok(position)) = (payload.is_empty(), u64::try_from(offset)) {
+            gathered.messages.add(position, payload);
+        }
+    }
+
+    /// Nothing that can be read stands between the last message and the end: the piece goes up to it.
+    fn close(&mut self, origin: &str, end: i64, limits: &Limits) {
+        let (End::Yes, None, Some(next)) = (self.end, self.rewind, self.next) else { return };
+        if self.position().is_none_or(|position| position >= end) {
+            return;
+        }
+        let empty = || Gathered { messages: Messages::new(origin, limits), from: next, to: next };
+        self.gathered.get_or_insert_with(empty).to = end;
+    }
+
+    fn hand_over(&mut self, receipt: Receipt, topic: &str, partition: i32) -> Option<Part> {
+        let Gathered { messages, from: first, to } = self.gathered.take()?;
+        // Holes within a topic join; what was deleted unread does not, for it was noticed and `next` moved on.
+        let from = self.next.filter(|next| *next <= first).unwrap_or(first);
+        self.next = Some(to);
+        let anew = std::mem::take(&mut self.anew);
+        self.flights.push_back(Flight { receipt, from, to, acked: false, anew });
+        let origin = origin(topic, partition);
+        Some(Part {
+            lane: origin.clone(),
+            origin,
+            extent: if anew { Extent::Anew { from, to } } else { Extent::Piece { from, to } },
+            chunks: Box::new(messages.finish().into_iter()),
+        })
+    }
+
+    /// What the group may commit now that this one is done; never past one that is not.
+    fn ack(&mut self, receipt: Receipt) -> Option<i64> {
+        let flight = self.flights.iter_mut().find(|flight| flight.receipt == receipt)?;
+        flight.acked = true;
+        let mut done = None;
+        while self.flights.front().is_some_and(|flight| flight.acked) {
+            done = self.flights.pop_front().map(|flight| flight.to);
+        }
+        self.acked = done.or(self.acked);
+        done
+    }
+
+    /// This one and all after it come again.
+    fn nack(&mut self, receipt: Receipt) {
+        let Some(at) = self.flights.iter().position(|flight| flight.receipt == receipt) else { return };
+        let again = self.flights.split_off(at);
+        if let Some(first) = again.front() {
+            let (from, anew) = (first.from, first.anew);
+            self.restart(from);
+            self.anew = anew;
+        }
+    }
+
+    /// From here on all of it comes again, whatever was acknowledged.
+    pub(super) fn refill(&mut self, from: i64) {
+        self.flights.retain(|flight| flight.to <= from);
+        self.settled = true;
+        self.restart(from);
+    }
+}
+
+impl Lanes {
+    /// Takes over what is assigned. What was gathered of a partition that is gone comes to whoever has it now.
+    pub(super) fn assigned(&mut self, assigned: &BTreeMap<Key, u64>) {
+        self.lanes.retain(|key, lane| assigned.get(key) == Some(&lane.assignment));
+        for (key, number) in assigned {
+            self.lanes.entry(key.clone()).or_insert_with(|| Lane::new(*number));
+        }
+    }
+
+    pub(super) fn take(&mut self, key: &Key, offset: i64, payload: &[u8], limits: &Limits) -> bool {
+        let lane = self.lanes.get_mut(key).filter(|lane| lane.rewind.is_none());
+        lane.map(|lane| lane.take(&origin(&key.0, key.1), offset, payload, limits)).is_some()
+    }
+
+    /// One partition of this number has nothing more.
+    pub(super) fn ended(&mut self, partition: i32) {
+        let open = |lane: &Lane| lane.rewind.is_none() && lane.end != End::Yes;
+        let mut lanes: Vec<_> = self.lanes.iter_mut().filter(|(key, _)| key.1 == partition).collect();
+        let end = if lanes.len() == 1 { End::Yes } else { End::Perhaps };
+        lanes.iter_mut().filter(|(_, lane)| open(lane)).for_each(|(_, lane)| lane.end = end);
+    }
+
+    /// Where partitions ended that had nothing left to take.
+    pub(super) fn ends(&mut self, ends: &[(Key, i64)], limits: &Limits) -> bool {
+        for (key, end) in ends {
+            let Some(lane) = self.lanes.get_mut(key).filter(|lane| lane.rewind.is_none()) else { continue };
+            lane.close(&origin(&key.0, key.1), *end, limits);
+            if lane.end == End::Perhaps && lane.position().is_some_and(|position| position <= *end) {
+                lane.end = End::Yes;
+            }
+        }
+        self.gathering()
+    }
+
+    pub(super) fn gathering(&self) -> bool {
+        self.lanes.values().any(|lane| lane.gathered.is_some())
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.lanes.values().all(|lane| lane.settled && lane.rewind.is_none())
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Key, &mut Lane)> {
+        self.lanes.iter_mut()
+    }
+
+    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Lane> {
+        self.lanes.get_mut(key)
+    }
+
+    /// Which assignment brought it.
+    pub(super) fn assignment(&self, key: &Key) -> Option<u64> {
+        self.lanes.get(key).map(|lane| lane.assignment)
+    }
+
+    pub(super) fn unsettled(&self) -> Vec<Key> {
+        self.lanes.iter().filter(|(_, lane)| !lane.settled).map(|(key, _)| key.clone()).collect()
+    }
+
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.lanes.keys().cloned().collect()
+    }
+
+    /// Whether something of this partition was handed over before.
+    pub(super) fn reached(&self, key: &Key) -> Option<i64> {
+        self.reached.get(key).copied()
+    }
+
+    pub(super) fn hand_over(&mut self, receipt: Receipt) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for (key, lane) in &mut self.lanes {
+            if let Some(part) = lane.hand_over(receipt, &key.0, key.1) {
+                self.reached.extend(lane.next.map(|next| (key.clone(), next)));
+                parts.push(part);
+            }
+        }
+        parts
+    }
+
+    pub(super) fn ack(&mut self, receipt: Receipt) -> Vec<(Key, i64)> {
+        let done = self.lanes.iter_mut().filter_map(|(key, lane)| Some((key.clone(), lane.ack(receipt)?)));
+        done.collect()
+    }
+
+    /// All that may be committed, for when a commit failed.
+    pub(super) fn acked(&self) -> Vec<(Key, i64)> {
+        self.lanes.iter().filter_map(|(key, lane)| Some((key.clone(), lane.acked?))).collect()
+    }
+
+    pub(super) fn nack(&mut self, receipt: Receipt) {
+        self.lanes.values_mut().for_each(|lane| lane.nack(receipt));
+    }
+
+    /// Those at their end, and those that another replica has now.
+    pub(super) fn idle(&self) -> Vec<String> {
+        let ended = self.lanes.iter().filter(|(_, lane)| lane.end == End::Yes && lane.gathered.is_none());
+        let gone = self.reached.keys().filter(|key| !self.lanes.contains_key(*key));
+        ended.map(|(key, _)| key).chain(gone).map(|(topic, partition)| origin(topic, *partition)).collect()
+    }
+}

@@ -1,0 +1,199 @@
+//! Transports: each file here brings records from one kind of place and knows how to tell that place "done".
+//!
+//! A source hands over what it has under a receipt, and acknowledges a receipt only when it is told that all of it is
+//! committed. What was handed over before is recognised by origin and position, never by the source's own memory.
+
+pub mod aws;
+mod config;
+mod durations;
+pub mod files;
+pub mod github;
+pub mod http;
+pub mod kafka;
+mod messages;
+pub mod objects;
+pub mod pubsub;
+mod secret;
+#[cfg(test)]
+#[path = "../../../tests/servers/server.rs"]
+mod server;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keytrail_model::{Micros, Reject};
+
+use crate::Chunk;
+
+pub use config::{SourceConfig, Surroundings, open};
+pub use messages::Messages;
+pub use secret::same_secret;
+
+/// Starts the reason of a reject that stands for a delivery which broke off: it is given back and not committed.
+pub const BROKEN: &str = "broken off: ";
+
+/// What a source knows a delivery by.
+pub type Receipt = u64;
+
+/// What a source hands over at once.
+pub struct Delivery {
+    pub receipt: Receipt,
+    pub parts: Vec<Part>,
+}
+
+/// One object, page, run of messages or piece of a file.
+pub struct Part {
+    /// What the ledger knows it by, unique within the source: `s3://bucket/key#etag`, `audit/3`, `push/2026-11-25.ndjson`.
+    pub origin: String,
+    pub extent: Extent,
+    /// Of a source whose parts run side by side, such as the partitions of a topic, which of them; else empty. Event
+    /// time moves on in each of them by itself.
+    pub lane: String,
+    pub chunks: Chunks,
+}
+
+/// Read as it is pulled: an object is never held whole. Pulling may block.
+pub type Chunks = Box<dyn Iterator<Item = Result<Chunk, Reject>> + Send>;
+
+/// How much of its origin a part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it: it comes whole or is read again from its start. The `byte` of a record's place says how far it got.
+    Whole,
+    /// A piece of what goes on growing, from one position to the next; the `byte` of each record's place lies within.
+    Piece { from: i64, to: i64 },
+    /// The same of a log that was made anew: what is known of how far it was read holds no longer.
+    Anew { from: i64, to: i64 },
+}
+
+/// A transport. One task owns it and calls it; what must go on meanwhile (extending a lease, heartbeats) it does itself.
+#[async_trait]
+pub trait Source: Send {
+    /// Waits for what comes next; `None` when nothing came within `wait`. Never loses what it took when it is dropped
+    /// while waiting.
+    async fn next(&mut self, wait: Duration) -> Result<Option<Delivery>, SourceError>;
+
+    /// All of it is committed: it need not come again.
+    async fn ack(&mut self, receipt: Receipt) -> Result<(), SourceError>;
+
+    /// It could not be committed: let it come again, soon.
+    async fn nack(&mut self, receipt: Receipt) -> Result<(), SourceError>;
+
+    /// The lanes that have nothing to give right now: event time may move on without them. Asked when nothing came.
+    fn idle(&self) -> Vec<String> {
+        vec![String::new()]
+    }
+
+    /// Whether it knows when nothing is left. Of one that does not, silence has to last before it is believed.
+    fn knows_its_end(&self) -> bool {
+        false
+    }
+
+    /// Whether nothing is known that is still to be handed over, for a run that ends. Asked when nothing came.
+    fn exhausted(&self) -> bool {
+        true
+    }
+
+    /// Whether it wants to be told at its start what the ledger knows, to go on from there and not from the beginning.
+    fn resumes(&self) -> bool {
+        false
+    }
+
+    /// What the ledger knows: origin, position, and whether it is done.
+    fn resume(&mut self, _known: Vec<(String, i64, bool)>) {}
+
+    /// What it may and may not do, each with the remedy.
+    async fn check(&mut self) -> Vec<Check>;
+
+    /// How far behind it is, as its provider tells.
+    async fn lag(&mut self) -> Result<Lag, SourceError>;
+
+    /// What the provider says there is of this time, to be held against the ledger.
+    async fn listing(&mut self, since: Micros, until: Micros) -> Result<Listing, SourceError>;
+
+    /// Has `next` hand these over again, whatever was acknowledged.
+    async fn refill(&mut self, gaps: &[Gap]) -> Result<(), SourceError>;
+}
+
+/// One thing that a source needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Such as `sqs:ReceiveMessage on arn:aws:sqs:…`.
+    pub what: String,
+    /// Why it does not hold and what to do about it.
+    pub fault: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Messages, objects or bytes that wait, as the provider counts.
+    pub waiting: Option<u64>,
+    /// Age of the oldest that waits.
+    pub oldest: Option<Duration>,
+}
+
+/// What a provider says there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// Every origin, and how sure the list is.
+    Objects { objects: Vec<Listed>, proof: Proof },
+    /// Logs that grow: origin, oldest position that is still kept, and the next one to be written.
+    Ranges(Vec<(String, i64, i64)>),
+    /// Of both kinds.
+    Both { objects: Vec<Listed>, ranges: Vec<(String, i64, i64)> },
+    /// There is no list; the reason is one lower-case sentence.
+    NotProvable(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub origin: String,
+    pub bytes: u64,
+    pub at: Micros,
+}
+
+/// What a list was checked against.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Such as `24 digest files, chained and signed`.
+    pub holds: Vec<String>,
+    /// What does not: a digest that is missing or does not verify, an object that is not what its digest says.
+    pub broken: Vec<String>,
+}
+
+/// Something that a provider has and the ledger has not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub origin: String,
+    /// Of a log that grows, the positions that are missing.
+    pub range: Option<(i64, i64)>,
+    /// The time that is asked for, where a provider is asked by time.
+    pub since: Micros,
+    pub until: Micros,
+}
+
+/// Why a source gives nothing. Each message says what was tried and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It may be different the next time: the service tries again, later and later.
+    #[error("{what}: {fault}")]
+    Unreachable { what: String, fault: String },
+    /// It stays so until somebody changes something; tried again all the same.
+    #[error("{what} is not allowed: {fault}")]
+    Denied { what: String, fault: String },
+    /// The configuration cannot work.
+    #[error("source `{name}`: {fault}")]
+    Config { name: String, fault: String },
+}
+
+impl SourceError {
+    #[must_use]
+    pub fn unreachable(what: impl Into<String>, fault: impl ToString) -> Self {
+        Self::Unreachable { what: what.into(), fault: fault.to_string() }
+    }
+
+    #[must_use]
+    pub fn config(name: &str, fault: impl Into<String>) -> Self {
+        Self::Config { name: name.to_owned(), fault: fault.into() }
+    }
+}

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Pub/Sub on loopback for the source's tests: Google's emulator, which keeps everything in memory.
+
+usage: pubsub.py [PORT]
+
+Says `port N` on its first line, or `skipped: why`. Ends when its standard input does; the emulator ends with it.
+"""
+import ctypes
+import glob
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+JAR = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar"
+HOMES = ["/usr/lib/google-cloud-sdk", "/usr/share/google-cloud-sdk", "/opt/google-cloud-sdk", "~/google-cloud-sdk"]
+
+
+def skip(why):
+    print(f"skipped: {why}", flush=True)
+    sys.exit(77)
+
+
+def jar():
+    homes = [os.path.expanduser(home) for home in HOMES]
+    gcloud = shutil.which("gcloud")
+    if gcloud:
+        homes.append(os.path.dirname(os.path.dirname(os.path.realpath(gcloud))))
+    found = [path for home in homes for path in sorted(glob.glob(os.path.join(home, JAR)))]
+    return found[-1] if found else skip("the emulator is not there: gcloud components install pubsub-emulator")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def with_parent():
+    """Ends with this script even where it is killed; of Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def wait_for(port, emulator):
+    for _ in range(300):
+        if emulator.poll() is not None:
+            skip(f"the emulator ended with {emulator.returncode}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    emulator.kill()
+    skip("the emulator did not start within 30 s")
+
+
+def main():
+    path = jar()
+    if not shutil.which("java"):
+        skip("java is not there")
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else free_port()
+    command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-jar", path, "--host=127.0.0.1", f"--port={port}"]
+    quiet = subprocess.DEVNULL
+    emulator = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, preexec_fn=with_parent)
+    wait_for(port, emulator)
+    print(f"port {port}", flush=True)
+    sys.stdin.read()
+    emulator.kill()
+    emulator.wait()
+
+
+if __name__ == "__main__":
+    main()
