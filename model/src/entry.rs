@@ -23,7 +23,15 @@ pub enum EntryBody {
     /// A ticket was written: key, owner e-mails, where it went (`file:…`, `smtp:…`), findings it carries.
     Ticket { key: String, to: Vec<String>, sent: String, findings: Vec<String> },
     /// A ticket could not be delivered; it is listed and retried.
-    Undelivered { key: String, to: Vec<String>, reason: String },
+    Undelivered {
+        key: String,
+        to: Vec<String>,
+        reason: String,
+        #[serde(default)]
+        findings: Vec<String>,
+    },
     /// A record that could not be read.
     Rejected(Reject),
+    /// A finding no longer holds after late events; a newer version of it would lift this.
+    Superseded { finding: String, reason: String },
 }

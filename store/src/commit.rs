@@ -1,8 +1,10 @@
 //! The one way in: entries, their views and the positions behind them, in one transaction or not at all.
 
 use keytrail_model::{Entry, EntryBody, Micros, stable_id};
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
+use crate::open::Tx;
+use crate::text::key;
 use crate::{Store, StoreError, fold};
 
 /// What a commit did.
@@ -25,27 +27,43 @@ pub fn entry(at: Micros, body: EntryBody) -> Result<Entry, StoreError> {
 impl Store {
     /// Appends `entries` that are new, moves the views on, and remembers how far each origin was read.
     pub async fn commit(&self, entries: &[Entry], positions: &[(String, i64)]) -> Result<Committed, StoreError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.sql(error))?;
+        let mut tx = self.begin().await?;
         let mut done = Committed::default();
+        self.append_all(&mut tx, entries, &mut done).await?;
+        for (origin, position) in positions {
+            self.remember(&mut tx, origin, *position).await?;
+        }
+        self.finish(tx, done).await
+    }
+
+    /// Appends the entries that are new and moves the views on.
+    pub(crate) async fn append_all(
+        &self,
+        tx: &mut Tx,
+        entries: &[Entry],
+        done: &mut Committed,
+    ) -> Result<(), StoreError> {
         for entry in entries {
-            match self.append(&mut tx, entry).await? {
+            match self.append(tx, entry).await? {
                 Some(seq) => {
-                    fold::apply(self, &mut tx, seq, entry).await?;
+                    fold::apply(self, tx, seq, entry).await?;
                     done.appended += 1;
                 }
                 None => done.repeated += 1,
             }
         }
-        for (origin, position) in positions {
-            self.remember(&mut tx, origin, *position).await?;
-        }
+        Ok(())
+    }
+
+    /// Commits, and says how far the journal is.
+    pub(crate) async fn finish(&self, mut tx: Tx, mut done: Committed) -> Result<Committed, StoreError> {
         let last = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM journal").fetch_one(&mut *tx).await;
         done.last_seq = last.map_err(|error| self.sql(error))?;
         tx.commit().await.map_err(|error| self.sql(error))?;
         Ok(done)
     }
 
-    async fn append(&self, tx: &mut SqliteConnection, entry: &Entry) -> Result<Option<i64>, StoreError> {
+    async fn append(&self, tx: &mut AnyConnection, entry: &Entry) -> Result<Option<i64>, StoreError> {
         let sql = "INSERT INTO journal (id, at, kind, body) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (id) DO NOTHING RETURNING seq";
         let body = encode(&entry.body, &entry.id)?;
@@ -53,10 +71,10 @@ impl Store {
         insert.fetch_optional(tx).await.map_err(|error| self.sql(error))
     }
 
-    async fn remember(&self, tx: &mut SqliteConnection, origin: &str, position: i64) -> Result<(), StoreError> {
+    async fn remember(&self, tx: &mut AnyConnection, origin: &str, position: i64) -> Result<(), StoreError> {
         let sql = "INSERT INTO position (origin, position) VALUES ($1, $2) \
                    ON CONFLICT (origin) DO UPDATE SET position = excluded.position";
-        let done = sqlx::query(sql).bind(origin).bind(position).execute(tx).await;
+        let done = sqlx::query(sql).bind(key(origin)).bind(position).execute(tx).await;
         done.map(drop).map_err(|error| self.sql(error))
     }
 }
@@ -72,6 +90,7 @@ fn kind(body: &EntryBody) -> &'static str {
         EntryBody::Ticket { .. } => "ticket",
         EntryBody::Undelivered { .. } => "undelivered",
         EntryBody::Rejected(_) => "rejected",
+        EntryBody::Superseded { .. } => "superseded",
     }
 }
 
@@ -81,5 +100,6 @@ fn subject(body: &EntryBody) -> &str {
         EntryBody::Planned(action) => &action.id,
         EntryBody::Ticket { key, .. } | EntryBody::Undelivered { key, .. } => key,
         EntryBody::Rejected(reject) => &reject.position.origin,
+        EntryBody::Superseded { finding, .. } => finding,
     }
 }

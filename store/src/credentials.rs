@@ -1,13 +1,16 @@
 //! The credentials seen in use: what the caller counted, joined with what findings say of them.
 
 use keytrail_model::Micros;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, FromRow, Row as _};
 
+use crate::text::{key, keys, plains};
 use crate::{Store, StoreError};
 
 /// One credential and its use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CredentialRow {
+    /// Its id, never its value.
     pub credential: String,
     pub kind: Option<String>,
     pub lifetime: Option<String>,
@@ -24,7 +27,10 @@ pub struct CredentialRow {
     pub findings: u64,
 }
 
-const UPSERT: &str = "
+/// One statement but for how events are counted.
+macro_rules! upsert {
+    ($events:literal) => {
+        concat!("
     INSERT INTO credential (credential, kind, lifetime, provider, account, actor, owner, first_seen, last_seen, events)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
     ON CONFLICT (credential) DO UPDATE SET
@@ -36,7 +42,13 @@ const UPSERT: &str = "
                           THEN excluded.first_seen ELSE credential.first_seen END,
         last_seen = CASE WHEN excluded.last_seen > credential.last_seen
                          THEN excluded.last_seen ELSE credential.last_seen END,
-        events = CASE WHEN excluded.events > credential.events THEN excluded.events ELSE credential.events END";
+        events = ", $events)
+    };
+}
+
+const UPSERT: &str =
+    upsert!("CASE WHEN excluded.events > credential.events THEN excluded.events ELSE credential.events END");
+const ADD: &str = upsert!("credential.events + excluded.events");
 
 /// A finding knows its own events only, so beside the counted row it can but widen the time range.
 const SELECT: &str = "
@@ -45,7 +57,8 @@ const SELECT: &str = "
                max(account) AS account, max(actor) AS actor,
                (SELECT min(o.owner) FROM finding_owner o JOIN finding f ON f.id = o.finding
                 WHERE f.credential = finding.credential AND o.rank = 0) AS owner,
-               min(first_seen) AS first_seen, max(last_seen) AS last_seen, max(events) AS events, count(*) AS findings
+               min(first_seen) AS first_seen, max(last_seen) AS last_seen, max(events) AS events,
+               count(CASE WHEN superseded IS NULL THEN 1 END) AS findings
         FROM finding WHERE credential IS NOT NULL GROUP BY credential
     ), every AS (SELECT credential FROM credential UNION SELECT credential FROM named)
     SELECT e.credential, coalesce(c.kind, n.kind) AS kind, coalesce(c.lifetime, n.lifetime) AS lifetime,
@@ -64,9 +77,9 @@ const SELECT: &str = "
 impl Store {
     /// Adds what a scan counted. Times only widen and counts only grow, so the order of scans does not matter.
     pub async fn upsert_credentials(&self, rows: &[CredentialRow]) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.sql(error))?;
+        let mut tx = self.begin().await?;
         for row in rows {
-            upsert(&mut tx, row).await.map_err(|error| self.sql(error))?;
+            upsert(&mut tx, UPSERT, row).await.map_err(|error| self.sql(error))?;
         }
         tx.commit().await.map_err(|error| self.sql(error))
     }
@@ -78,15 +91,20 @@ impl Store {
     }
 }
 
-async fn upsert(tx: &mut SqliteConnection, row: &CredentialRow) -> sqlx::Result<()> {
-    let insert = sqlx::query(UPSERT)
-        .bind(&row.credential)
-        .bind(&row.kind)
-        .bind(&row.lifetime)
-        .bind(&row.provider)
-        .bind(&row.account)
-        .bind(&row.actor)
-        .bind(&row.owner)
+/// Adds to what is there: for a reader that counts each event once.
+pub(crate) async fn add(tx: &mut AnyConnection, row: &CredentialRow) -> sqlx::Result<()> {
+    upsert(tx, ADD, row).await
+}
+
+async fn upsert(tx: &mut AnyConnection, sql: &'static str, row: &CredentialRow) -> sqlx::Result<()> {
+    let insert = sqlx::query(sql)
+        .bind(key(&row.credential))
+        .bind(plains(row.kind.as_deref()))
+        .bind(plains(row.lifetime.as_deref()))
+        .bind(plains(row.provider.as_deref()))
+        .bind(plains(row.account.as_deref()))
+        .bind(plains(row.actor.as_deref()))
+        .bind(keys(row.owner.as_deref()))
         .bind(row.first_seen.0)
         .bind(row.last_seen.0)
         .bind(i64::try_from(row.events).unwrap_or(i64::MAX));
@@ -95,9 +113,8 @@ async fn upsert(tx: &mut SqliteConnection, row: &CredentialRow) -> sqlx::Result<
 
 struct Stored(CredentialRow);
 
-impl FromRow<'_, sqlx::sqlite::SqliteRow> for Stored {
-    fn from_row(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Self> {
-        use sqlx::Row as _;
+impl FromRow<'_, AnyRow> for Stored {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let count = |name: &str| -> sqlx::Result<u64> { Ok(u64::try_from(row.try_get::<i64, _>(name)?).unwrap_or(0)) };
         Ok(Self(CredentialRow {
             credential: row.try_get("credential")?,

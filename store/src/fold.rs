@@ -1,12 +1,13 @@
 //! How an entry moves the views on. Replaying the journal through this gives the same views again.
 
 use keytrail_model::{Action, Entry, EntryBody, Finding, Micros, Reject};
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 use crate::commit::encode;
+use crate::text::{key, keys, plain, plains};
 use crate::{Store, StoreError};
 
-pub(crate) async fn apply(store: &Store, tx: &mut SqliteConnection, seq: i64, entry: &Entry) -> Result<(), StoreError> {
+pub(crate) async fn apply(store: &Store, tx: &mut AnyConnection, seq: i64, entry: &Entry) -> Result<(), StoreError> {
     let stamp = Stamp { seq, at: entry.at };
     let done = match &entry.body {
         EntryBody::Finding(finding) => self::finding(tx, stamp, finding, encode(finding, &finding.id)?).await,
@@ -15,10 +16,11 @@ pub(crate) async fn apply(store: &Store, tx: &mut SqliteConnection, seq: i64, en
             let findings = encode(findings, key)?;
             ticket(tx, stamp, key, ("sent", sent), &[encode(to, key)?, findings]).await
         }
-        EntryBody::Undelivered { key, to, reason } => {
-            ticket(tx, stamp, key, ("undelivered", reason), &[encode(to, key)?, "[]".to_owned()]).await
+        EntryBody::Undelivered { key, to, reason, findings } => {
+            ticket(tx, stamp, key, ("undelivered", reason), &[encode(to, key)?, encode(findings, key)?]).await
         }
         EntryBody::Rejected(reject) => self::reject(tx, stamp, &entry.id, reject, encode(reject, &entry.id)?).await,
+        EntryBody::Superseded { finding, reason } => superseded(tx, finding, reason).await,
     };
     done.map_err(|error| store.sql(error))
 }
@@ -30,6 +32,7 @@ struct Stamp {
     at: Micros,
 }
 
+/// A newer version of a finding says that it holds again.
 const FINDING: &str = "
     INSERT INTO finding (id, seq, rule, severity, source, credential, kind, lifetime, provider, account, actor, agent,
                          first_seen, last_seen, events, body)
@@ -39,23 +42,23 @@ const FINDING: &str = "
         credential = excluded.credential, kind = excluded.kind, lifetime = excluded.lifetime,
         provider = excluded.provider, account = excluded.account, actor = excluded.actor, agent = excluded.agent,
         first_seen = excluded.first_seen, last_seen = excluded.last_seen, events = excluded.events,
-        body = excluded.body";
+        body = excluded.body, superseded = NULL";
 
-async fn finding(tx: &mut SqliteConnection, stamp: Stamp, finding: &Finding, body: String) -> sqlx::Result<()> {
+async fn finding(tx: &mut AnyConnection, stamp: Stamp, finding: &Finding, body: String) -> sqlx::Result<()> {
     let target = &finding.target;
     let insert = sqlx::query(FINDING)
         .bind(&finding.id)
         .bind(stamp.seq)
-        .bind(&finding.rule)
+        .bind(plain(&finding.rule))
         .bind(i64::from(finding.severity.ocsf()))
-        .bind(&finding.source)
-        .bind(&target.credential)
-        .bind(&target.kind)
-        .bind(&target.lifetime)
-        .bind(&target.provider)
-        .bind(&target.account)
-        .bind(&target.actor)
-        .bind(&target.agent)
+        .bind(plain(&finding.source))
+        .bind(keys(target.credential.as_deref()))
+        .bind(plains(target.kind.as_deref()))
+        .bind(plains(target.lifetime.as_deref()))
+        .bind(plains(target.provider.as_deref()))
+        .bind(plains(target.account.as_deref()))
+        .bind(plains(target.actor.as_deref()))
+        .bind(plains(target.agent.as_deref()))
         .bind(finding.first_seen.0)
         .bind(finding.last_seen.0)
         .bind(i64::try_from(finding.count).unwrap_or(i64::MAX))
@@ -64,18 +67,24 @@ async fn finding(tx: &mut SqliteConnection, stamp: Stamp, finding: &Finding, bod
     owners(tx, finding).await
 }
 
-async fn owners(tx: &mut SqliteConnection, finding: &Finding) -> sqlx::Result<()> {
+/// Nothing to do where the finding was never told.
+async fn superseded(tx: &mut AnyConnection, finding: &str, reason: &str) -> sqlx::Result<()> {
+    let update = sqlx::query("UPDATE finding SET superseded = $1 WHERE id = $2").bind(plain(reason)).bind(finding);
+    update.execute(tx).await.map(drop)
+}
+
+async fn owners(tx: &mut AnyConnection, finding: &Finding) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM finding_owner WHERE finding = $1").bind(&finding.id).execute(&mut *tx).await?;
     let owners = finding.ownership.iter().flat_map(|ownership| &ownership.owners);
     for (rank, owner) in (0_i64..).zip(owners) {
         let sql = "INSERT INTO finding_owner (finding, owner, rank) VALUES ($1, $2, $3) \
                    ON CONFLICT (finding, owner) DO NOTHING";
-        sqlx::query(sql).bind(&finding.id).bind(&owner.id).bind(rank).execute(&mut *tx).await?;
+        sqlx::query(sql).bind(&finding.id).bind(key(&owner.id)).bind(rank).execute(&mut *tx).await?;
     }
     Ok(())
 }
 
-async fn action(tx: &mut SqliteConnection, stamp: Stamp, action: &Action, body: String) -> sqlx::Result<()> {
+async fn action(tx: &mut AnyConnection, stamp: Stamp, action: &Action, body: String) -> sqlx::Result<()> {
     let sql = "INSERT INTO action (id, seq, at, finding, remediator, mode, target, refused, body) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
                ON CONFLICT (id) DO UPDATE SET at = excluded.at, finding = excluded.finding, \
@@ -88,7 +97,7 @@ async fn action(tx: &mut SqliteConnection, stamp: Stamp, action: &Action, body: 
         .bind(&action.finding)
         .bind(&action.remediator)
         .bind(action.mode.to_string())
-        .bind(&action.target)
+        .bind(plain(&action.target))
         .bind(action.refused.as_ref().map(|refusal| refusal.code.as_str()))
         .bind(body);
     insert.execute(tx).await.map(drop)
@@ -96,7 +105,7 @@ async fn action(tx: &mut SqliteConnection, stamp: Stamp, action: &Action, body: 
 
 /// The last word on a ticket stands; one that failed keeps the findings that it was known to carry.
 async fn ticket(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     stamp: Stamp,
     key: &str,
     (state, detail): (&str, &str),
@@ -108,13 +117,13 @@ async fn ticket(
                recipients = excluded.recipients, \
                findings = CASE excluded.findings WHEN '[]' THEN ticket.findings ELSE excluded.findings END";
     let [recipients, findings] = lists;
-    let insert = sqlx::query(sql).bind(key).bind(stamp.seq).bind(stamp.at.0).bind(state).bind(detail);
+    let insert = sqlx::query(sql).bind(self::key(key)).bind(stamp.seq).bind(stamp.at.0).bind(state).bind(plain(detail));
     insert.bind(recipients).bind(findings).execute(tx).await.map(drop)
 }
 
-async fn reject(tx: &mut SqliteConnection, stamp: Stamp, id: &str, reject: &Reject, body: String) -> sqlx::Result<()> {
+async fn reject(tx: &mut AnyConnection, stamp: Stamp, id: &str, reject: &Reject, body: String) -> sqlx::Result<()> {
     let sql = "INSERT INTO reject (id, seq, at, origin, reason, body) VALUES ($1, $2, $3, $4, $5, $6) \
                ON CONFLICT (id) DO NOTHING";
     let insert = sqlx::query(sql).bind(id).bind(stamp.seq).bind(stamp.at.0);
-    insert.bind(&*reject.position.origin).bind(&reject.reason).bind(body).execute(tx).await.map(drop)
+    insert.bind(plain(&reject.position.origin)).bind(plain(&reject.reason)).bind(body).execute(tx).await.map(drop)
 }

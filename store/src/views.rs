@@ -1,8 +1,11 @@
 //! Reading the journal and its views. Every answer has one order, whatever order the entries came in.
 
+use std::collections::BTreeMap;
+
 use keytrail_model::{Action, Entry, EntryBody, Finding, Micros, Reject, Severity};
 use serde::de::DeserializeOwned;
 
+use crate::text::keys;
 use crate::{Store, StoreError};
 
 /// Which findings; what is `None` does not filter.
@@ -14,6 +17,8 @@ pub struct FindingFilter {
     /// Owner id, or one of the two when contested.
     pub owner: Option<String>,
     pub credential: Option<String>,
+    /// Also those that no longer hold after late events.
+    pub superseded: bool,
 }
 
 /// What was told to whom, as it stands now.
@@ -32,6 +37,12 @@ pub enum TicketState {
     Sent(String),
     /// Why it did not arrive.
     Undelivered(String),
+}
+
+/// As much of a finding as says which one it is.
+#[derive(serde::Deserialize)]
+struct Named {
+    id: String,
 }
 
 /// How many candidates an ambiguous prefix names.
@@ -56,12 +67,14 @@ impl Store {
                    WHERE ($1 IS NULL OR severity >= $1) AND ($2 IS NULL OR rule = $2) \
                    AND ($3 IS NULL OR credential = $3) \
                    AND ($4 IS NULL OR id IN (SELECT finding FROM finding_owner WHERE owner = $4)) \
+                   AND ($5 = 1 OR superseded IS NULL) \
                    ORDER BY severity DESC, first_seen, id";
         let select = sqlx::query_scalar(sql)
             .bind(filter.severity_min.map(|severity| i64::from(severity.ocsf())))
             .bind(&filter.rule)
-            .bind(&filter.credential)
-            .bind(&filter.owner);
+            .bind(keys(filter.credential.as_deref()))
+            .bind(keys(filter.owner.as_deref()))
+            .bind(i64::from(filter.superseded));
         let bodies = select.fetch_all(&self.pool).await.map_err(|error| self.sql(error))?;
         self.decode_all("finding", &bodies)
     }
@@ -78,6 +91,23 @@ impl Store {
             (None, []) => Ok(None),
             (None, many) => Err(ambiguous(id, many.iter().map(|(known, _)| known.as_str()))),
         }
+    }
+
+    /// The findings that no longer hold after late events, and why, by id.
+    pub async fn superseded(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        let sql = "SELECT id, superseded FROM finding WHERE superseded IS NOT NULL";
+        let rows: Vec<(String, String)> =
+            sqlx::query_as(sql).fetch_all(&self.pool).await.map_err(|error| self.sql(error))?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// The next entries about findings after sequence number `seq`, each with the finding's id, for one who follows.
+    pub async fn finding_entries_after(&self, seq: i64, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
+        let sql = "SELECT seq, body FROM journal WHERE kind = 'finding' AND seq > $1 ORDER BY seq LIMIT $2";
+        let select = sqlx::query_as(sql).bind(seq).bind(i64::from(limit));
+        let rows: Vec<(i64, String)> = select.fetch_all(&self.pool).await.map_err(|error| self.sql(error))?;
+        let named = rows.into_iter().map(|(seq, body)| Ok((seq, self.decode::<Named>("journal", &body)?.id)));
+        named.collect()
     }
 
     /// What was planned or refused, in the order of the journal; for one finding, or for all.

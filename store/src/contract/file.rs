@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use keytrail_model::Severity;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AnyConnection, Connection as _};
 use tempfile::TempDir;
 
 use super::samples::{finding, found, rejected};
-use crate::open::file_options;
+use crate::open::migrate_to;
+use crate::place::Place;
 use crate::{FindingFilter, Store, StoreError};
 
 const CHILD: &str = "KEYTRAIL_STORE_TEST_FILE";
@@ -127,9 +130,11 @@ async fn a_store_of_something_else_or_of_tomorrow_is_refused() {
                  VALUES (7, 'tomorrow', 1, x'00', 0)";
     sqlx::query(newer).execute(&store.pool).await.expect("a newer schema");
     store.close().await;
-    assert!(refusal(&path).await.starts_with("store `PATH` has schema 7, this keytrail knows 1: upgrade keytrail"));
+    assert!(refusal(&path).await.starts_with("store `PATH` has schema 7, this keytrail knows 2: upgrade keytrail"));
     Store::remove(&path).expect("removed");
-    let pool = sqlx::SqlitePool::connect_with(file_options(&path)).await.expect("a database");
+    let pool = sqlx::SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path).create_if_missing(true))
+        .await
+        .expect("a database");
     sqlx::query("CREATE TABLE bookmarks (url TEXT)").execute(&pool).await.expect("a table");
     pool.close().await;
     assert!(refusal(&path).await.starts_with("`PATH` is a SQLite database of something else"));
@@ -139,8 +144,7 @@ async fn a_store_of_something_else_or_of_tomorrow_is_refused() {
 async fn a_full_disk_takes_nothing_half() {
     let (_folder, path) = place();
     Store::open(&path).await.expect("a store").close().await;
-    let tiny = file_options(&path).pragma("max_page_count", "60");
-    let store = Store::open_with(&path, tiny).await.expect("the store");
+    let store = Store::open_with(&path, "PRAGMA max_page_count = 70;").await.expect("the store");
     store.commit(&[rejected(0)], &[]).await.expect("room for one");
     let many: Vec<_> = (1..5_000).map(rejected).collect();
     let error = store.commit(&many, &[("a".to_owned(), 1)]).await.expect_err("no room for all");
@@ -150,4 +154,43 @@ async fn a_full_disk_takes_nothing_half() {
     store.close().await;
     let roomy = Store::open(&path).await.expect("the store");
     assert_eq!(roomy.commit(&many, &[]).await.expect("a commit").appended, 4_999);
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_schema_is_brought_up_to_date() {
+    let (_folder, path) = place();
+    let old = Place::file(&path, "").expect("a place");
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect_with(&old.options).await.expect("a connection");
+    migrate_to(&old, &mut connection, 1).await.expect("the first schema");
+    let reject = "INSERT INTO reject (id, seq, at, origin, reason, body) VALUES ('a', 1, 0, 'o', 'r', '{}')";
+    sqlx::query(reject).execute(&mut connection).await.expect("a row");
+    connection.close().await.expect("closed");
+    let store = Store::open(&path).await.expect("the store");
+    assert_eq!(store.reject_count().await.expect("a count"), 1);
+    assert_eq!(store.ledger_totals().await.expect("totals"), []);
+}
+
+#[tokio::test]
+async fn a_path_may_have_any_characters() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["a b?c#d%20e.db", "ü&=:memory:.db", "..x.db"] {
+        let path = folder.path().join("..").join(folder.path().file_name().expect("a name")).join(name);
+        Store::connect(path.to_str().expect("text")).await.expect("a store").close().await;
+        assert!(folder.path().join(name).exists(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_waits_for_the_disk_and_for_its_turn() {
+    let (_folder, path) = place();
+    let store = Store::open(&path).await.expect("a store");
+    let mut tx = store.begin().await.expect("a transaction");
+    for (pragma, expected) in [("synchronous", 2), ("busy_timeout", 15_000), ("foreign_keys", 1)] {
+        let sql = sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"));
+        let value: i64 = sqlx::query_scalar(sql).fetch_one(&mut *tx).await.expect(pragma);
+        assert_eq!(value, expected, "{pragma}");
+    }
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *tx).await.expect("a mode");
+    assert_eq!(mode, "wal");
 }

@@ -8,10 +8,7 @@ use keytrail_model::{EventBatch, Micros, Place};
 
 use super::*;
 use crate::lake::write::event_schema;
-
-#[path = "../../../tests/servers/server.rs"]
-mod server;
-use server::Server;
+use crate::server::Server;
 
 /// Events of one log source: id, day of November 2026 and record.
 fn events(source: &str, rows: &[(&str, i64, &str)]) -> EventBatch {
