@@ -1,6 +1,7 @@
 //! The command line. Data goes to stdout, progress and messages to stderr.
 
 mod rule;
+pub mod service;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind
 use keytrail_model::{Micros, Severity};
 
 pub use rule::{Backtest, Coverage, Explain, FileKind, Lint, LintFormat, List, Rule, Test};
+pub use service::{Run, Source, Status, Tail};
 
 /// Watches every credential that machines and AI agents consume, across clouds; finds misuse, names the owner, plans the
 /// exact containment and writes the ticket.
@@ -31,7 +33,7 @@ const EXAMPLES: &str = "Examples:
 Exit codes: 0 done, 1 findings where --fail-on asked for none or failed rule tests,
 2 a rule does not compile, 3 configuration or usage, 4 a provider refused, 5 the guard stopped it.";
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Global {
     /// Configuration file; without it `keytrail.yaml` in this folder, if there is one.
     #[arg(short, long, global = true, value_name = "FILE", env = "KEYTRAIL_CONFIG")]
@@ -58,6 +60,15 @@ pub enum Command {
     Demo(Demo),
     /// Look through log files: .json, .jsonl, .gz, .zst, in every envelope; the log source is recognised.
     Scan(Scan),
+    /// Run the service: read every source of the configuration as it comes, and tell owners what is found.
+    Run(Run),
+    /// Sources of the configuration: list, check, lag, reconcile, backfill, replay-rejects.
+    #[command(subcommand)]
+    Source(Source),
+    /// How the service does, as its store tells.
+    Status(Status),
+    /// Findings as they come.
+    Tail(Tail),
     /// Run SQL over scanned files or over the store: events, findings, actions, credentials, owners, edges, tickets, rejects.
     Query(Query),
     /// Rules: list, test, lint, coverage, fields, functions, schema, explain.
@@ -183,6 +194,9 @@ pub enum Finding {
         /// Only findings about this credential, by id.
         #[arg(long)]
         credential: Option<String>,
+        /// Also findings that no longer hold after late events.
+        #[arg(long)]
+        superseded: bool,
     },
     /// Show one finding with its evidence, owner and plan.
     Show {

@@ -1,11 +1,14 @@
 //! The configuration file: the only place that reads it, and the environment variables that it names.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use keytrail_ingest::Limits;
+use keytrail_ingest::sources::SourceConfig;
 use keytrail_model::read_yaml;
 use keytrail_remediate::SmtpConfig;
+use keytrail_store::Store;
 use schemars::{JsonSchema, Schema, json_schema};
 use serde::Deserialize;
 
@@ -19,8 +22,10 @@ const FILE: &str = "keytrail.yaml";
 pub struct Config {
     /// Folder for findings.ndjson, tickets/ and the store.
     pub out: PathBuf,
-    /// Store file; `keytrail.db` in `out` unless said.
-    pub store: Option<PathBuf>,
+    /// Store file, or a `postgres://` URL; `keytrail.db` in `out` unless said.
+    pub store: Option<String>,
+    /// File that holds the password for a `postgres://` store that names none.
+    pub store_password_file: Option<PathBuf>,
     /// Rules besides the shipped ones.
     pub rules: Rules,
     /// Inventory files or folders: owners, agents, declared tasks.
@@ -31,6 +36,11 @@ pub struct Config {
     pub lake: LakeConfig,
     /// Bounds of what is read.
     pub limits: LimitsConfig,
+    /// What `run` reads, by name.
+    #[schemars(schema_with = "sources_schema")]
+    pub sources: BTreeMap<String, SourceConfig>,
+    /// How `run` runs.
+    pub run: RunConfig,
 }
 
 impl Default for Config {
@@ -38,6 +48,9 @@ impl Default for Config {
         Self {
             out: PathBuf::from("keytrail-out"),
             store: None,
+            store_password_file: None,
+            sources: BTreeMap::new(),
+            run: RunConfig::default(),
             rules: Rules::default(),
             inventory: Vec::new(),
             tickets: Tickets::default(),
@@ -85,6 +98,72 @@ pub struct LakeConfig {
     pub at: Option<String>,
     /// Whether object storage may be reached with a key that does not expire.
     pub allow_static_key: bool,
+}
+
+/// Of the service.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// Who this replica is; best a name that it keeps over restarts. `${NAME}` is an environment variable.
+    pub replica: Option<String>,
+    /// Where /healthz, /readyz and /metrics are answered. Other addresses than loopback need a token.
+    pub listen: Option<String>,
+    /// File that holds the bearer token for /metrics.
+    pub listen_token_file: Option<PathBuf>,
+    /// How often the state is saved.
+    pub checkpoint_every: String,
+    /// How long a replica may be silent before another takes over.
+    pub lease: String,
+    /// With more packed records than this waiting for their turn, sources wait.
+    pub inbox_bytes_max: u64,
+    /// After so long without a sign of life, event time goes on without a source.
+    pub stall: String,
+    /// How far back findings are put right when events come late.
+    pub reevaluate: String,
+    /// Whether a key that does not expire may be used to read.
+    pub allow_static_key: bool,
+    /// Where traces are sent, an OTLP endpoint over HTTP.
+    pub traces: Option<String>,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            replica: None,
+            listen: Some("127.0.0.1:9464".to_owned()),
+            listen_token_file: None,
+            checkpoint_every: "30s".to_owned(),
+            lease: "15s".to_owned(),
+            inbox_bytes_max: 1 << 30,
+            stall: "10m".to_owned(),
+            reevaluate: "7d".to_owned(),
+            allow_static_key: false,
+            traces: None,
+        }
+    }
+}
+
+/// Each kind of source checks its own keys when the file is read.
+fn sources_schema(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "What `run` reads, by name. Each entry has one kind, and may have a `lateness`.",
+        "additionalProperties": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "lateness": {"type": "string", "description": "how long after its time an event may come and be placed, such as 15m"},
+                "files": {"type": "object", "description": "tail a folder"},
+                "http": {"type": "object", "description": "what others send"},
+                "sqs": {"type": "object", "description": "objects in S3 announced through SQS, and events of EventBridge"},
+                "cloudtrail": {"type": "object", "description": "CloudTrail's LookupEvents"},
+                "kafka": {"type": "object", "description": "topics of Kafka or Event Hubs"},
+                "pubsub": {"type": "object", "description": "a subscription of Google's Pub/Sub"},
+                "github": {"type": "object", "description": "GitHub's audit log through its API"},
+                "objects": {"type": "object", "description": "objects in a bucket that nobody announces"}
+            }
+        }
+    })
 }
 
 /// In bytes, `depth_max` aside.
@@ -168,13 +247,17 @@ impl Config {
     /// Paths in the file are relative to the file.
     fn anchor(&mut self, folder: &Path) {
         let paths = std::iter::once(&mut self.out)
-            .chain(&mut self.store)
+            .chain(&mut self.store_password_file)
+            .chain(&mut self.run.listen_token_file)
+            .chain(self.sources.values_mut().flat_map(SourceConfig::paths))
             .chain(&mut self.rules.folders)
             .chain(&mut self.inventory);
         for path in paths {
             *path = folder.join(&*path);
         }
-        if let Some(place) = self.lake.at.as_mut().filter(|place| !place.contains("://")) {
+        let places = self.lake.at.iter_mut().chain(&mut self.store);
+        let places = places.chain(self.sources.values_mut().flat_map(SourceConfig::places));
+        for place in places.filter(|place| !place.contains("://")) {
             *place = folder.join(&*place).display().to_string();
         }
         if let Some(smtp) = &mut self.tickets.smtp {
@@ -184,9 +267,30 @@ impl Config {
         }
     }
 
+    /// The store that the command line names, or the configuration's: a file or a URL.
     #[must_use]
-    pub fn store_path(&self, said: Option<&Path>) -> PathBuf {
-        said.map(Path::to_path_buf).or_else(|| self.store.clone()).unwrap_or_else(|| self.out.join("keytrail.db"))
+    pub fn store_place(&self, said: Option<&Path>) -> String {
+        let file = || self.out.join("keytrail.db").display().to_string();
+        said.map(|path| path.display().to_string()).or_else(|| self.store.clone()).unwrap_or_else(file)
+    }
+
+    /// Opens it.
+    pub async fn open_store(&self, said: Option<&Path>) -> Result<Store> {
+        let place = self.store_place(said);
+        let Some(path) = self.store_password_file.as_ref().filter(|_| place.contains("://")) else {
+            return Ok(Store::connect(&place).await?);
+        };
+        let password = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let mut url = url::Url::parse(&place).map_err(|_| anyhow::anyhow!("`store` is no URL that can be read"))?;
+        url.set_password(Some(password.trim()))
+            .map_err(|()| anyhow::anyhow!("`store` names no user for its password"))?;
+        Ok(Store::connect(url.as_str()).await?)
+    }
+
+    /// Environment variables that sources name.
+    #[must_use]
+    pub fn variables(&self) -> Vec<String> {
+        self.sources.values().flat_map(SourceConfig::variables).collect()
     }
 
     /// A mail server without an inventory would send tickets to nobody.
@@ -214,6 +318,22 @@ impl Config {
 pub fn environment(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     std::env::var(name).ok()
+}
+
+/// `${NAME}` in a text is the environment variable, where there is one.
+#[must_use]
+pub fn expanded(text: &str) -> String {
+    let Some((before, rest)) = text.split_once("${") else { return text.to_owned() };
+    match rest.split_once('}') {
+        Some((name, after)) => format!("{before}{}{}", environment(name).unwrap_or_default(), expanded(after)),
+        None => text.to_owned(),
+    }
+}
+
+/// What the environment says about the clouds.
+#[must_use]
+pub fn cloud_settings() -> Vec<(String, String)> {
+    storage_settings()
 }
 
 /// What the environment says about object storage, as the providers' own tools read it.
@@ -251,6 +371,11 @@ rules:
 # Where `scan` keeps the events, for `query` and `rule backtest` later.
 # lake:
 #   at: keytrail-lake              # or s3://bucket/prefix, gs://…, az://…
+
+# What `keytrail run` reads, each under a name of yours.
+# sources:
+#   trail: {sqs: {queue_url: https://sqs.eu-west-1.amazonaws.com/111122223333/keytrail}}
+#   drop: {files: {at: /var/log/audit}}
 
 tickets:
   from: Keytrail <keytrail@example.com>

@@ -13,6 +13,12 @@ pub enum Failure {
     /// A rule, guardrail, playbook or mapping that does not compile.
     #[error("{}", lines(.0))]
     Rules(Vec<String>),
+    /// A provider refused.
+    #[error("{0}")]
+    Refused(String),
+    /// Asked to stop by a signal, with everything committed: 128 and its number.
+    #[error("stopped")]
+    Stopped(u8),
 }
 
 impl Failure {
@@ -20,6 +26,8 @@ impl Failure {
         match self {
             Self::Found(_) => 1,
             Self::Rules(_) => 2,
+            Self::Refused(_) => 4,
+            Self::Stopped(code) => *code,
         }
     }
 
@@ -38,6 +46,9 @@ fn lines(errors: &[String]) -> String {
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
+    }
+    if let Some(Failure::Stopped(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
     }
     eprintln!("error: {}", printable_lines(&sentence(error)));
     let code = error.downcast_ref::<Failure>().map_or(3, Failure::code);

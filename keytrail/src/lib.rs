@@ -19,5 +19,6 @@ pub mod report;
 pub mod rule_schema;
 pub mod run_rules;
 pub mod sarif;
+pub mod service;
 pub mod tables;
 pub mod tuning;

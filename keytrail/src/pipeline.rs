@@ -25,7 +25,7 @@ use crate::feed::{Feed, Item};
 use crate::pack::Pack;
 
 /// The event columns that lineage learns from.
-const LEARNT: [&str; 20] = [
+pub(crate) const LEARNT: [&str; 20] = [
     "time",
     "event_id",
     "account",
@@ -484,7 +484,7 @@ pub fn inputs(paths: &[String]) -> Result<(Vec<Input>, Vec<PathBuf>)> {
 }
 
 /// A rule that names a playbook which does not exist is refused, with the nearest known one.
-fn check_playbooks(rules: &[Rule], playbooks: &Playbooks) -> Result<()> {
+pub(crate) fn check_playbooks(rules: &[Rule], playbooks: &Playbooks) -> Result<()> {
     let unknown = rules.iter().filter_map(|rule| {
         let id = rule.playbook.as_deref().filter(|id| playbooks.get(id).is_none())?;
         let hint = keytrail_model::did_you_mean(id, playbooks.ids());

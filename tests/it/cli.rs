@@ -46,6 +46,11 @@ fn the_help_shows_everything_on_one_screen() {
                   else is needed
       scan        Look through log files: .json, .jsonl, .gz, .zst, in every envelope; the log source is
                   recognised
+      run         Run the service: read every source of the configuration as it comes, and tell owners
+                  what is found
+      source      Sources of the configuration: list, check, lag, reconcile, backfill, replay-rejects
+      status      How the service does, as its store tells
+      tail        Findings as they come
       query       Run SQL over scanned files or over the store: events, findings, actions, credentials,
                   owners, edges, tickets, rejects
       rule        Rules: list, test, lint, coverage, fields, functions, schema, explain

@@ -14,6 +14,7 @@ mod canary; // planted secrets are in no output
 mod cli; // every command, format and exit code
 mod correlations; // windows as Sigma and as our own rules write them, by their findings
 mod demo; // what a stranger sees first
+mod deploy; // container, chart, unit, dashboards: they read, and name what exists
 mod dialects; // the names of public Sigma rules, asked of records
 mod differential; // optimised, plain and another engine's evaluation of public rules
 mod docs; // what the documentation tells people to type
@@ -27,6 +28,7 @@ mod reference_page; // docs/REFERENCE.md against the tables in the code
 mod rule_schema; // the schemas for editors against the readers
 mod rules; // every shipped rule, mapping, playbook and guardrail
 mod run; // runs the binary in a folder of its own
+mod service; // the service: what it finds, loses, tells and refuses
 mod sigma; // Sigma files as a user brings them
 mod sources; // public records of the other log sources
 mod tidy; // the shape of the repository itself

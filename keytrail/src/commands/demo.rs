@@ -1,5 +1,7 @@
 //! `keytrail demo`: the whole pipeline over the embedded samples, in shadow mode, into one folder.
 
+use std::path::Path;
+
 use anyhow::Result;
 use keytrail_store::Store;
 
@@ -21,8 +23,8 @@ pub async fn run(global: &Global, demo: &Demo) -> Result<()> {
     let bar = progress::bytes(0, global.quiet);
     let outcome = pipeline.run(&inputs, &bar, &mut |_| {})?;
     // A demo starts from nothing, so that it shows the same each time.
-    let store = config.store_path(None);
-    Store::remove(&store)?;
+    let store = config.store_place(None);
+    Store::remove(Path::new(&store))?;
     let written = Written::new(&config, "sample-events (demo, shadow mode: nothing is called)").all(&outcome).await?;
     let written = written.report(&outcome, &demo.out.join("report.html"))?;
     match global.output {
@@ -31,7 +33,6 @@ pub async fn run(global: &Global, demo: &Demo) -> Result<()> {
     }
     note(global, &summary(&outcome));
     note(global, &written.say());
-    let store = store.display();
     note(
         global,
         &format!(

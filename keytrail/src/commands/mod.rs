@@ -4,12 +4,17 @@ mod config;
 mod demo;
 mod digest;
 mod kept;
-mod lake;
+pub(crate) mod lake;
 mod query;
 mod rule;
+mod run;
 mod scan;
 mod show;
+mod source;
+mod status;
 mod write;
+
+pub(crate) use write::counted;
 
 use anyhow::Result;
 
@@ -21,6 +26,10 @@ pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Demo(demo) => demo::run(global, &demo).await,
         Command::Scan(scan) => scan::run(global, &scan).await,
+        Command::Run(run) => run::run(global, &run).await,
+        Command::Source(source) => source::run(global, source).await,
+        Command::Status(status) => status::status(global, &status).await,
+        Command::Tail(tail) => status::tail(global, &tail).await,
         Command::Query(query) => query::run(global, &query).await,
         Command::Rule(rule) => rule::run(global, rule).await,
         Command::Finding(finding) => kept::finding(global, finding).await,

@@ -29,11 +29,11 @@ pub async fn run(global: &Global, query: &Query) -> Result<()> {
     let (events, known) = if !query.data.is_empty() {
         let (events, known) = scanned(global, query, &config)?;
         (Some(events), known)
-    } else if lake.is_some() && query.store.is_none() && !config.store_path(None).exists() {
+    } else if lake.is_some() && query.store.is_none() && !kept::is_there(&config) {
         note(global, "no store yet: only `events` has rows");
         (None, Known::default())
     } else {
-        let store = kept::open(&config.store_path(query.store.as_deref())).await?;
+        let store = kept::open(&config, query.store.as_deref()).await?;
         (None, stored(&store).await?)
     };
     let context = session();

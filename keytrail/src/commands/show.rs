@@ -8,12 +8,16 @@ use crate::tables::marked;
 
 /// The finding with evidence, owner and plan.
 #[must_use]
-pub fn finding(finding: &Finding, actions: &[Action]) -> String {
-    printable_lines(&told(finding, actions))
+pub fn finding(finding: &Finding, superseded: Option<&str>, actions: &[Action]) -> String {
+    printable_lines(&told(finding, superseded, actions))
 }
 
-fn told(finding: &Finding, actions: &[Action]) -> String {
-    let mut text = format!("{} [{}] {}\n{}\n\n", finding.id, finding.severity, finding.title, marked(finding));
+fn told(finding: &Finding, superseded: Option<&str>, actions: &[Action]) -> String {
+    let mut text = format!("{} [{}] {}\n{}\n", finding.id, finding.severity, finding.title, marked(finding));
+    if let Some(superseded) = superseded {
+        text.push_str(&format!("{superseded}\n"));
+    }
+    text.push('\n');
     text.push_str(&facts(finding));
     text.push_str(&owner(finding.ownership.as_ref()));
     text.push_str(&lineage(finding));
@@ -129,8 +133,8 @@ fn example(event: &Example) -> String {
 
 /// Why it is a finding, why this owner, why this plan.
 #[must_use]
-pub fn explained(found: &Finding, rule: Option<&Rule>, actions: &[Action]) -> String {
-    let mut text = told(found, actions);
+pub fn explained(found: &Finding, superseded: Option<&str>, rule: Option<&Rule>, actions: &[Action]) -> String {
+    let mut text = told(found, superseded, actions);
     let Some(rule) = rule else {
         text.push_str(&format!(
             "\nwhy\n  rule {} is not among the rules loaded now: name its folder with --rules\n",

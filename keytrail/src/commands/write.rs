@@ -8,6 +8,7 @@ use keytrail_model::{Action, EntryBody, Micros};
 use keytrail_remediate::{Eml, Notifier, Smtp, Ticket};
 use keytrail_store::{CredentialRow, Store, entry};
 
+use crate::census::Census;
 use crate::config::{Config, environment};
 use crate::pipeline::Outcome;
 use crate::report::{self, Report, SourceTotals, StaticKey, TicketLine, UnknownSchema};
@@ -31,8 +32,8 @@ impl<'a> Written<'a> {
     pub async fn all(mut self, outcome: &Outcome) -> Result<Self> {
         let out = self.config.out.clone();
         std::fs::create_dir_all(&out).with_context(|| format!("cannot make the folder `{}`", out.display()))?;
-        let path = self.config.store_path(None);
-        let store = Store::open(&path).await?;
+        let place = self.config.store_place(None);
+        let store = self.config.open_store(None).await?;
         self.findings(outcome, &out.join("findings.ndjson"))?;
         // The journal knows of findings and plans before anything leaves: no effect without an entry before it.
         commit(&store, outcome, found(outcome)).await?;
@@ -40,7 +41,7 @@ impl<'a> Written<'a> {
         commit(&store, outcome, std::mem::take(&mut self.sent)).await?;
         store.upsert_credentials(&credential_rows(outcome)).await?;
         store.close().await;
-        self.files.push(path);
+        self.files.extend((!place.contains("://")).then(|| PathBuf::from(place)));
         Ok(self)
     }
 
@@ -89,7 +90,7 @@ impl<'a> Written<'a> {
         self.ticket_lines.push(TicketLine { key: key.clone(), to: to.clone(), sent, findings: findings.clone() });
         self.sent.push(match result {
             Ok(sent) => EntryBody::Ticket { key, to, sent, findings },
-            Err(reason) => EntryBody::Undelivered { key, to, reason },
+            Err(reason) => EntryBody::Undelivered { key, to, reason, findings },
         });
     }
 
@@ -140,6 +141,15 @@ pub fn credential_rows(outcome: &Outcome) -> Vec<CredentialRow> {
     for credential in outcome.findings.iter().filter_map(|finding| finding.target.credential.as_deref()) {
         *findings.entry(credential).or_default() += 1;
     }
+    let mut rows = counted(&outcome.census);
+    for row in &mut rows {
+        row.findings = findings.get(row.credential.as_str()).copied().unwrap_or_default();
+    }
+    rows
+}
+
+/// The same without their findings, which the store counts itself.
+pub fn counted(census: &Census) -> Vec<CredentialRow> {
     let row = |(id, seen): (&String, &crate::census::Use)| CredentialRow {
         credential: id.clone(),
         kind: seen.kind.owned(),
@@ -151,9 +161,9 @@ pub fn credential_rows(outcome: &Outcome) -> Vec<CredentialRow> {
         first_seen: seen.first.unwrap_or_default(),
         last_seen: seen.last.unwrap_or_default(),
         events: seen.events,
-        findings: findings.get(id.as_str()).copied().unwrap_or_default(),
+        findings: 0,
     };
-    outcome.census.credentials.iter().map(row).collect()
+    census.credentials.iter().map(row).collect()
 }
 
 /// Tickets as rows for SQL.

@@ -1,0 +1,336 @@
+//! What evaluates every rule over what was taken in: learns from records as they come, evaluates them once event time has
+//! passed them, and gives findings. A value: no I/O, no clock; saved and restored it goes on as if nothing had been.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
+use keytrail_detect::{Detector, Reference, RuleFailure, Saved};
+use keytrail_ingest::{Normalised, Normaliser};
+use keytrail_lineage::{Enricher, Facts};
+use keytrail_model::tables::{Rows, Table};
+use keytrail_model::{EventBatch, Finding, Micros};
+use serde::{Deserialize, Serialize};
+
+use super::held::unpack;
+use super::seen::{Seen, id_of};
+use super::stages::Stages;
+use super::watermark::Lanes;
+use crate::census::Census;
+
+/// Records in the store that wait for event time to pass them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Waiting {
+    first: i64,
+    last: i64,
+}
+
+/// One row of the inbox as it comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived<'a> {
+    pub seq: i64,
+    pub source: &'a str,
+    pub lane: &'a str,
+    pub first: Micros,
+    pub last: Micros,
+}
+
+/// What was counted since the last time.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Evaluated, by log source.
+    pub events: BTreeMap<String, u64>,
+    pub late: u64,
+    pub duplicates: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    progress: Saved,
+    facts: Facts,
+    lanes: Lanes,
+    waiting: BTreeMap<i64, Waiting>,
+    cursor: i64,
+    late: Option<(i64, i64)>,
+}
+
+pub struct Engine {
+    stages: Arc<Stages>,
+    learner: Normaliser,
+    reader: Normaliser,
+    enricher: Enricher,
+    detector: Detector,
+    lanes: Lanes,
+    lateness: BTreeMap<String, i64>,
+    waiting: BTreeMap<i64, Waiting>,
+    cursor: i64,
+    pub seen: Seen,
+    pub census: Census,
+    pub counts: Counts,
+    /// From when to when events came too late, which only the lake can put right.
+    late: Option<(i64, i64)>,
+    /// Whether the reference tables are older than what was learnt.
+    stale: bool,
+    flow: Flow,
+}
+
+/// Whether more is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Open,
+    /// Not in this run: up to the latest event, everything has its turn.
+    Last,
+    /// Never: everything is over.
+    Ended,
+}
+
+impl Engine {
+    /// `lateness` by source, in microseconds.
+    pub fn new(stages: Arc<Stages>, lateness: BTreeMap<String, i64>) -> Result<Self> {
+        Ok(Self {
+            learner: stages.learner()?,
+            reader: stages.reader()?,
+            enricher: stages.enricher.clone(),
+            detector: Detector::over(Arc::clone(&stages.plan)),
+            stages,
+            lanes: Lanes::default(),
+            lateness,
+            waiting: BTreeMap::new(),
+            cursor: 0,
+            seen: Seen::default(),
+            census: Census::default(),
+            counts: Counts::default(),
+            late: None,
+            stale: true,
+            flow: Flow::Open,
+        })
+    }
+
+    /// Goes on from a state that was saved.
+    pub fn restore(&mut self, body: &[u8]) -> Result<()> {
+        let state: State = serde_json::from_slice(&zstd::stream::decode_all(body)?).context("the saved state")?;
+        self.detector.restore(state.progress)?;
+        self.enricher.learn(state.facts);
+        (self.lanes, self.waiting, self.cursor, self.late) = (state.lanes, state.waiting, state.cursor, state.late);
+        Ok(())
+    }
+
+    /// Its state, packed.
+    pub fn save(&self) -> Result<Vec<u8>> {
+        let state = State {
+            progress: self.detector.save(),
+            facts: self.enricher.facts().clone(),
+            lanes: self.lanes.clone(),
+            waiting: self.waiting.clone(),
+            cursor: self.cursor,
+            late: self.late,
+        };
+        Ok(zstd::bulk::compress(&serde_json::to_vec(&state)?, 1)?)
+    }
+
+    /// Takes other rules, mappings and inventory from now on.
+    pub fn reload(&mut self, stages: Arc<Stages>) -> Result<()> {
+        let (learner, reader) = (stages.learner()?, stages.reader()?);
+        self.detector.reload(Arc::clone(&stages.plan))?;
+        let mut enricher = stages.enricher.clone();
+        enricher.learn(self.enricher.facts().clone());
+        (self.learner, self.reader, self.enricher, self.stages) = (learner, reader, enricher, stages);
+        self.stale = true;
+        Ok(())
+    }
+
+    /// How far the inbox was looked at.
+    #[must_use]
+    pub fn cursor(&self) -> i64 {
+        self.cursor
+    }
+
+    /// Everything before it in the inbox is done with.
+    #[must_use]
+    pub fn floor(&self) -> i64 {
+        self.waiting.keys().next().copied().unwrap_or(self.cursor + 1)
+    }
+
+    /// How many rows wait for event time.
+    #[must_use]
+    pub fn waits(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn tick(&mut self, row: &Arrived<'_>) {
+        self.cursor = row.seq;
+        self.lanes.note(row.source, row.lane, row.last);
+    }
+
+    /// Learns from records that have come; they are evaluated later.
+    pub fn arrive(&mut self, row: &Arrived<'_>, body: &[u8]) -> Result<()> {
+        let mut found = Normalised::default();
+        self.learner.normalise(unpack(body)?, &mut found);
+        found.batches.iter().for_each(|batch| self.enricher.observe(batch));
+        self.stale = true;
+        self.lanes.note(row.source, row.lane, row.last);
+        self.waiting.insert(row.seq, Waiting { first: row.first.0, last: row.last.0 });
+        self.cursor = row.seq;
+        Ok(())
+    }
+
+    /// No more comes in this run: what is there has its turn. A later run can go on from the state.
+    pub fn last(&mut self) {
+        self.flow = Flow::Last;
+    }
+
+    /// No more is to come: everything is over, for this value of it.
+    pub fn end(&mut self) {
+        self.flow = Flow::Ended;
+    }
+
+    /// How far event time has come.
+    #[must_use]
+    pub fn watermark(&self) -> Option<Micros> {
+        match self.flow {
+            Flow::Open => self.lanes.watermark(&self.lateness),
+            Flow::Last => self.lanes.latest().map(|at| Micros(at.0.saturating_add(1))),
+            Flow::Ended => Some(Micros(i64::MAX)),
+        }
+    }
+
+    /// The source that holds event time back.
+    #[must_use]
+    pub fn slowest(&self) -> Option<&str> {
+        self.lanes.slowest(&self.lateness)
+    }
+
+    #[must_use]
+    pub fn lanes_of(&self, source: &str) -> Vec<String> {
+        self.lanes.of(source)
+    }
+
+    /// The rows whose turn it is, those that hold others back first.
+    #[must_use]
+    pub fn ready(&self) -> Vec<i64> {
+        let Some(watermark) = self.watermark() else { return Vec::new() };
+        let ready = self.waiting.iter().filter(|(_, waiting)| waiting.last < watermark.0);
+        let mut ready: Vec<(i64, i64)> = ready.map(|(seq, waiting)| (waiting.first, *seq)).collect();
+        ready.sort_unstable();
+        ready.into_iter().map(|(_, seq)| seq).collect()
+    }
+
+    /// Evaluates a row whose turn it is; the events that are new, enriched, for the lake.
+    pub fn evaluate(&mut self, seq: i64, body: &[u8]) -> Result<Vec<EventBatch>> {
+        if self.stale && self.stages.plan.joined().next().is_some() {
+            self.detector.join(Arc::new(reference(&self.enricher, &self.stages)?));
+        }
+        self.stale = false;
+        let mut found = Normalised::default();
+        self.reader.normalise(unpack(body)?, &mut found);
+        let batches = found.batches.into_iter().map(|batch| self.batch(batch)).collect::<Result<Vec<_>>>()?;
+        self.waiting.remove(&seq);
+        Ok(batches.into_iter().flatten().collect())
+    }
+
+    fn batch(&mut self, batch: EventBatch) -> Result<Option<EventBatch>> {
+        let new: Vec<bool> =
+            (0..batch.rows()).map(|row| self.seen.insert(id_of(&batch, row), batch.time(row))).collect();
+        let rows = new.iter().filter(|new| **new).count();
+        self.counts.duplicates += (batch.rows() - rows) as u64;
+        if rows == 0 {
+            return Ok(None);
+        }
+        let batch = if rows == batch.rows() { batch } else { only(batch, new)? };
+        *self.counts.events.entry(batch.source.to_string()).or_default() += rows as u64;
+        let batch = self.enricher.enrich(batch).map_err(|error| anyhow!("enrichment failed: {error}"))?;
+        self.census.observe(&batch);
+        let settled = self.detector.progress().settled().unwrap_or(Micros(i64::MIN));
+        let mut matches = self.detector.matches(&batch);
+        if batch.time_range().is_some_and(|(first, _)| first < settled) {
+            matches = matches.retain(|row| batch.time(row) >= settled);
+            (0..batch.rows()).filter(|row| batch.time(*row) < settled).for_each(|row| self.note_late(batch.time(row)));
+        }
+        self.detector.take(&matches, &batch);
+        Ok(Some(batch))
+    }
+
+    fn note_late(&mut self, time: Micros) {
+        self.counts.late += 1;
+        let (first, last) = self.late.unwrap_or((time.0, time.0));
+        self.late = Some((first.min(time.0), last.max(time.0)));
+    }
+
+    /// Settles up to where nothing can come any more, and gives what is news; with `all`, everything that changed.
+    pub fn settle(&mut self, all: bool) -> Vec<Finding> {
+        if let Some(watermark) = self.watermark() {
+            let held = self.waiting.values().map(|waiting| waiting.first).min().unwrap_or(i64::MAX);
+            let settled = Micros(watermark.0.min(held));
+            self.detector.settle(settled);
+            if self.flow != Flow::Ended {
+                self.enricher.forget_before(settled);
+            }
+        }
+        let mut news = self.detector.news(all);
+        news.iter_mut().for_each(|finding| self.conclude(finding));
+        news
+    }
+
+    /// With owner and lineage.
+    pub fn conclude(&self, finding: &mut Finding) {
+        finding.ownership = Some(self.enricher.ownership(&finding.target));
+        finding.lineage = self.enricher.lineage(finding);
+    }
+
+    /// Up to when it is settled.
+    #[must_use]
+    pub fn settled(&self) -> Option<Micros> {
+        self.detector.progress().settled()
+    }
+
+    /// From when to when events came too late.
+    #[must_use]
+    pub fn late(&self) -> Option<(Micros, Micros)> {
+        self.late.map(|(first, last)| (Micros(first), Micros(last)))
+    }
+
+    #[must_use]
+    pub fn failures(&self) -> &BTreeSet<RuleFailure> {
+        self.detector.progress().failures()
+    }
+
+    /// Groups and lanes that it holds.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        self.detector.progress().held()
+    }
+
+    /// A detector of its own and an enricher that knows the same, to evaluate a past time anew.
+    #[must_use]
+    pub fn aside(&self) -> (Detector, Enricher, Normaliser) {
+        let detector = Detector::over(Arc::clone(&self.stages.plan));
+        (detector, self.enricher.clone(), self.reader.fork())
+    }
+
+    /// Late events are dealt with; goes on with what another detector found up to the same time, if one did.
+    pub fn put_right(&mut self, detector: Option<Detector>) {
+        if let Some(detector) = detector {
+            self.detector = detector;
+        }
+        self.late = None;
+    }
+}
+
+/// The tables that rules join, of what was learnt so far.
+pub fn reference(enricher: &Enricher, stages: &Stages) -> Result<Reference> {
+    let filled = |table: &'static Table| {
+        let mut rows = Rows::of(table);
+        enricher.rows(table, &mut |row| rows.push(row));
+        rows.finish().map(|batch| (table, batch))
+    };
+    Ok(Reference::new(stages.plan.joined().map(filled).collect::<Result<Vec<_>, _>>()?))
+}
+
+fn only(batch: EventBatch, rows: Vec<bool>) -> Result<EventBatch> {
+    let mut keep = rows.iter();
+    let places = batch.places.into_iter().filter(|_| keep.next().copied().unwrap_or(false)).collect();
+    let kept = filter_record_batch(&batch.batch, &BooleanArray::from(rows))?;
+    Ok(EventBatch { batch: kept, places, ..batch })
+}

@@ -1,0 +1,315 @@
+//! The one replica at a time that evaluates: drives the engine over the inbox, and commits what it found together with how
+//! far it came, under an epoch that a successor's commit ends.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use keytrail_model::{Entry, EntryBody, EventBatch, Finding, Micros};
+use keytrail_store::{Checkpoint, InboxRow, Lake, Lease, Save, Saved, Store, entry};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use super::engine::{Arrived, Engine};
+use super::lease::{Holding, keep};
+use super::settings::Settings;
+use super::shared::{Shared, Stop};
+use super::stages::Stages;
+use super::{late, metrics};
+use crate::commands::counted;
+
+pub const SHARD: &str = "detector";
+const VERSION: i64 = 1;
+/// Rows of the inbox that are looked at in one turn.
+const PAGE: u32 = 64;
+/// Rows that are evaluated before what they gave is committed.
+const BATCH: usize = 16;
+/// How long nothing is looked for when nothing is said.
+const NAP: Duration = Duration::from_millis(250);
+/// Events that are written to the lake before a checkpoint must follow.
+const LAKE_ROWS: usize = 50_000;
+/// Event time after which a record that comes again is no longer known by itself; the lake still knows it.
+const HORIZON: i64 = 3_600 * Micros::SECOND;
+const RETRY: Duration = Duration::from_secs(1);
+
+pub struct Leader {
+    pub store: Store,
+    pub lake: Option<Lake>,
+    pub settings: Arc<Settings>,
+    pub shared: Arc<Shared>,
+    pub stages: watch::Receiver<Arc<Stages>>,
+}
+
+/// Why a term ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Stopped,
+    Superseded,
+    /// Everything there was is done.
+    Drained,
+}
+
+/// One term of leading.
+struct Term<'a> {
+    of: &'a Leader,
+    lease: Lease,
+    engine: Engine,
+    kept: Vec<EventBatch>,
+    rows: usize,
+    saved: Instant,
+    /// Where the watermark stood, and since when.
+    stuck: (Option<Micros>, Instant),
+    asked: Option<Instant>,
+}
+
+impl Leader {
+    pub async fn run(mut self, mut stop: Stop) -> Result<()> {
+        let mut holding = Holding::new(&self.store, SHARD, &self.settings.replica, self.settings.lease);
+        loop {
+            let Some(lease) = holding.acquire(&mut stop).await else { return Ok(()) };
+            let beats = tokio::spawn(keep(self.store.clone(), lease.clone(), self.settings.lease));
+            self.shared.leads.store(true, Ordering::Relaxed);
+            let ended = self.term(lease.clone(), &mut stop).await;
+            self.shared.leads.store(false, Ordering::Relaxed);
+            beats.abort();
+            match ended {
+                Ok(Ended::Superseded) => warn!("another replica took over; its state is current, ours is dropped"),
+                Ok(Ended::Stopped | Ended::Drained) => {
+                    self.store.release(&lease).await?;
+                    return Ok(());
+                }
+                // The state of this term may be half: the next one begins from what was committed.
+                Err(error) if !self.settings.once || error.downcast_ref::<keytrail_store::StoreError>().is_some() => {
+                    warn!("evaluation is begun anew from the last checkpoint: {error:#}");
+                    tokio::select! { () = sleep(RETRY) => {}, () = stop.wait() => {} }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn term(&mut self, lease: Lease, stop: &mut Stop) -> Result<Ended> {
+        let stages = Arc::clone(&self.stages.borrow_and_update());
+        let mut engine = Engine::new(stages, self.settings.lateness.clone())?;
+        if let Some(checkpoint) = self.store.restore(SHARD).await?.filter(|checkpoint| !checkpoint.body.is_empty()) {
+            engine.restore(&checkpoint.body)?;
+            for (last, ids) in self.store.seen(SHARD).await? {
+                engine.seen.restore(last, &ids);
+            }
+            info!(cursor = checkpoint.cursor, "goes on from the last checkpoint");
+        }
+        let (saved, stuck) = (Instant::now(), (None, Instant::now()));
+        let mut term = Term { of: self, lease, engine, kept: Vec::new(), rows: 0, saved, stuck, asked: None };
+        term.run(stop).await
+    }
+}
+
+impl Term<'_> {
+    async fn run(&mut self, stop: &mut Stop) -> Result<Ended> {
+        let mut stages = self.of.stages.clone();
+        loop {
+            if stop.is_set() {
+                return Ok(if self.checkpoint(true).await? { Ended::Stopped } else { Ended::Superseded });
+            }
+            if stages.has_changed().unwrap_or(false) {
+                self.engine.reload(Arc::clone(&stages.borrow_and_update()))?;
+                info!("evaluates with the new rules");
+            }
+            let read = self.read().await?;
+            // A run over what is there learns all of it first, as a scan does.
+            let evaluated = if self.of.settings.once { 0 } else { self.evaluate().await? };
+            if !self.tell(false).await? {
+                return Ok(Ended::Superseded);
+            }
+            let busy = read + evaluated > 0;
+            let due = self.saved.elapsed() >= self.of.settings.checkpoint_every;
+            if (due || self.rows >= LAKE_ROWS) && !self.checkpoint(false).await? {
+                return Ok(Ended::Superseded);
+            }
+            if !busy && self.of.settings.once && self.is_drained().await? {
+                return self.drain().await;
+            }
+            self.look().await?;
+            if !busy {
+                let arrived = timeout(NAP, self.of.shared.arrived.notified());
+                tokio::select! { _ = arrived => {}, () = stop.wait() => {} }
+            }
+        }
+    }
+
+    /// Learns from the next rows of the inbox.
+    async fn read(&mut self) -> Result<usize> {
+        // Rows that wait are few enough to be remembered, however many there are on the disk.
+        let rows = self.of.store.inbox_index(self.engine.cursor(), PAGE).await?;
+        for row in &rows {
+            let arrived = arrived(row);
+            if row.tick {
+                self.engine.tick(&arrived);
+                continue;
+            }
+            let body = self.body(row.seq).await?;
+            tokio::task::block_in_place(|| self.engine.arrive(&arrived, &body))?;
+        }
+        Ok(rows.len())
+    }
+
+    async fn body(&self, seq: i64) -> Result<Vec<u8>> {
+        self.of.store.inbox_body(seq).await?.with_context(|| format!("row {seq} of the inbox is gone"))
+    }
+
+    async fn evaluate(&mut self) -> Result<usize> {
+        let mut ready = self.engine.ready();
+        ready.truncate(BATCH);
+        for seq in &ready {
+            let body = self.body(*seq).await?;
+            let batches = tokio::task::block_in_place(|| self.engine.evaluate(*seq, &body))?;
+            if self.of.lake.is_some() {
+                self.rows += batches.iter().map(EventBatch::rows).sum::<usize>();
+                self.kept.extend(batches);
+            }
+        }
+        Ok(ready.len())
+    }
+
+    /// Commits the findings that are news; false when another leads.
+    async fn tell(&mut self, all: bool) -> Result<bool> {
+        let entries = self.news(all)?;
+        if entries.is_empty() {
+            return Ok(true);
+        }
+        let began = Instant::now();
+        let saved = self.of.store.emit(&self.lease, &entries).await?;
+        metrics::committed("findings", began.elapsed());
+        Ok(matches!(saved, Saved::Done(_)))
+    }
+
+    fn news(&mut self, all: bool) -> Result<Vec<Entry>> {
+        let news = tokio::task::block_in_place(|| self.engine.settle(all));
+        metrics::engine(&mut self.engine);
+        let stages = Arc::clone(&self.of.stages.borrow());
+        entries(news, &stages)
+    }
+
+    /// Commits how far it came. The lake's files stand before that: what is evaluated is in it.
+    #[tracing::instrument(level = "info", skip_all)]
+    async fn checkpoint(&mut self, all: bool) -> Result<bool> {
+        let entries = self.news(all)?;
+        if let Some(lake) = &self.of.lake {
+            let mut writer = lake.writer();
+            for batch in std::mem::take(&mut self.kept) {
+                writer.add(&batch).await?;
+            }
+            writer.finish().await?;
+            self.rows = 0;
+        }
+        let settled = self.engine.settled().unwrap_or(Micros(i64::MIN));
+        let forget = Micros(settled.0.saturating_sub(HORIZON));
+        let seen = self.engine.seen.turn();
+        self.engine.seen.forget_before(forget);
+        let body = tokio::task::block_in_place(|| self.engine.save())?;
+        let (cursor, floor) = (self.engine.cursor(), self.engine.floor());
+        let checkpoint = Checkpoint { shard: SHARD.to_owned(), cursor, floor, version: VERSION, body };
+        let credentials = counted(&std::mem::take(&mut self.engine.census));
+        let save = Save {
+            checkpoint: &checkpoint,
+            seen,
+            forget_seen_before: forget,
+            entries: &entries,
+            credentials: &credentials,
+        };
+        let began = Instant::now();
+        let saved = self.of.store.save(&self.lease, &save).await?;
+        metrics::committed("checkpoint", began.elapsed());
+        self.saved = Instant::now();
+        let at = (self.of.settings.now)();
+        self.of.shared.checkpoint.store(u64::try_from(at.0).unwrap_or(0), Ordering::Relaxed);
+        metrics::checkpoint(at.0 as f64 / 1e6);
+        if !matches!(saved, Saved::Done(_)) {
+            return Ok(false);
+        }
+        self.put_right().await
+    }
+
+    /// Events that came too late are in the lake by now: what they change is found there.
+    async fn put_right(&mut self) -> Result<bool> {
+        let (Some(lake), Some(times)) = (&self.of.lake, self.engine.late()) else { return Ok(true) };
+        let stages = Arc::clone(&self.of.stages.borrow());
+        let changed =
+            late::put_right(&mut self.engine, (lake, &self.of.store), times, &stages, &self.of.settings).await?;
+        Ok(matches!(self.of.store.emit(&self.lease, &changed).await?, Saved::Done(_)))
+    }
+
+    /// Depth of the inbox for the sources, and a tick for one that has gone silent.
+    async fn look(&mut self) -> Result<()> {
+        if self.asked.is_some_and(|asked| asked.elapsed() < RETRY) {
+            return Ok(());
+        }
+        self.asked = Some(Instant::now());
+        self.of.shared.slowest(self.engine.slowest());
+        let watermark = self.engine.watermark();
+        if watermark != self.stuck.0 {
+            self.stuck = (watermark, Instant::now());
+        }
+        if self.stuck.1.elapsed() < self.of.settings.stall {
+            return Ok(());
+        }
+        let Some(slowest) = self.engine.slowest() else { return Ok(()) };
+        warn!(source = slowest, "gave no sign of life for too long; event time goes on without it");
+        let lanes = self.engine.lanes_of(slowest);
+        self.of.store.tick(slowest, &lanes, (self.of.settings.now)()).await?;
+        self.stuck.1 = Instant::now();
+        Ok(())
+    }
+
+    /// Sources are asked first: what they gave before they said so is in the inbox by then.
+    async fn is_drained(&self) -> Result<bool> {
+        if !self.of.shared.all_exhausted() {
+            return Ok(false);
+        }
+        Ok(self.of.store.inbox_index(self.engine.cursor(), 1).await?.is_empty())
+    }
+
+    /// The state is kept as it is, so that another run can go on; what is still open is told as if nothing more came.
+    async fn drain(&mut self) -> Result<Ended> {
+        self.engine.last();
+        while self.evaluate().await? > 0 {
+            let full = self.rows >= LAKE_ROWS;
+            if !self.tell(false).await? || (full && !self.checkpoint(false).await?) {
+                return Ok(Ended::Superseded);
+            }
+        }
+        if !self.checkpoint(false).await? {
+            return Ok(Ended::Superseded);
+        }
+        self.engine.end();
+        let entries = self.news(true)?;
+        match self.of.store.emit(&self.lease, &entries).await? {
+            Saved::Done(_) => Ok(Ended::Drained),
+            Saved::Superseded => bail!("another replica evaluates the same store; stop it, or leave out --once"),
+        }
+    }
+}
+
+fn arrived(row: &InboxRow) -> Arrived<'_> {
+    Arrived { seq: row.seq, source: &row.source, lane: &row.lane, first: row.first, last: row.last }
+}
+
+/// Findings and what would be done about them.
+pub fn entries(findings: Vec<Finding>, stages: &Stages) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for finding in findings {
+        // Of the others the early version was counted.
+        if stages.is_settled(&finding.rule) {
+            metrics::found(&finding);
+        }
+        let at = finding.last_seen;
+        let actions = stages.actions(&finding);
+        entries.push(entry(at, EntryBody::Finding(Box::new(finding)))?);
+        for action in actions {
+            entries.push(entry(at, EntryBody::Planned(Box::new(action)))?);
+        }
+    }
+    Ok(entries)
+}

@@ -1,0 +1,481 @@
+//! Takes in what one source delivers: reads it, finds what one record alone shows, packs the rest for its turn, and
+//! acknowledges once all of it is committed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use keytrail_detect::Detector;
+use keytrail_ingest::sources::{BROKEN, Delivery, Extent, Part, Source, SourceError};
+use keytrail_ingest::{Chunk, Normalised, Normaliser};
+use keytrail_model::{EntryBody, EventBatch, Finding, Micros, Place, Reject};
+use keytrail_store::{Expected, Intake, Mark, Store, StoreError, TakenIn, entry};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tracing::{Instrument, info, info_span, warn};
+
+use super::held::pack;
+use super::metrics;
+use super::reconcile::reconcile;
+use super::settings::Settings;
+use super::shared::{Shared, Stop, Trouble};
+use super::stages::Stages;
+
+/// How long a source is waited for before it counts as idle.
+const WAIT: Duration = Duration::from_secs(1);
+/// Packed bytes that are committed at once.
+const STEP: usize = 4 << 20;
+/// How long a source that does not know its end must be silent to count as idle: after a stop, what waits there comes
+/// with a delay, and must not come too late.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How often a source is asked how far behind it is, and is held against its provider's list.
+const ASK_LAG: Duration = Duration::from_mins(1);
+const RECONCILE: Duration = Duration::from_hours(1);
+/// How far back it is held against the list.
+const LISTED: i64 = 86_400 * Micros::SECOND;
+/// Faults in a row that end a run over what is there.
+const FAULTS: u32 = 5;
+const TICK: Duration = Duration::from_secs(2);
+/// While the inbox is full, still one delivery this often: what waits for event time may wait for this very source.
+const TRICKLE: Duration = Duration::from_secs(5);
+const BACKOFF: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Rejects of one step that are kept one by one.
+const REJECTS_KEPT: usize = 1_000;
+/// A session key that may yet turn out to stem from a static key: what is said of it waits for its turn.
+const UNDECIDED: &str = "console_or_unknown_parent";
+
+/// One source and what reads it.
+pub struct Taker {
+    pub name: String,
+    pub source: Box<dyn Source>,
+    pub store: Store,
+    pub settings: Arc<Settings>,
+    pub shared: Arc<Shared>,
+    pub stages: watch::Receiver<Arc<Stages>>,
+    reading: Reading,
+    ticked: Option<Instant>,
+    /// When something came last.
+    came: Instant,
+    asked: Option<Instant>,
+    reconciled: Instant,
+    faults: u32,
+    backoff: Duration,
+    /// Records that were taken in.
+    taken: u64,
+    /// Whether pieces are read whatever the ledger says, and leave it as it is: they are read once more.
+    pub again: bool,
+}
+
+/// What turns chunks into what is committed.
+struct Reading {
+    normaliser: Normaliser,
+    detector: Detector,
+    stages: Arc<Stages>,
+}
+
+/// What is committed at once.
+#[derive(Default)]
+struct Step {
+    intake: Intake,
+    bytes: usize,
+    events: u64,
+    arrived: Option<Instant>,
+}
+
+impl Taker {
+    pub fn new(
+        name: String,
+        source: Box<dyn Source>,
+        store: Store,
+        (settings, shared): (Arc<Settings>, Arc<Shared>),
+        mut stages: watch::Receiver<Arc<Stages>>,
+    ) -> Result<Self> {
+        let reading = Reading::over(Arc::clone(&stages.borrow_and_update()))?;
+        let now = Instant::now();
+        Ok(Self {
+            name,
+            source,
+            store,
+            settings,
+            shared,
+            stages,
+            reading,
+            ticked: None,
+            came: now,
+            asked: None,
+            reconciled: now,
+            faults: 0,
+            backoff: BACKOFF,
+            taken: 0,
+            again: false,
+        })
+    }
+
+    /// Until it is stopped. What the source cannot do is told and tried again; nothing ends it.
+    pub async fn run(mut self, mut stop: Stop) -> Result<()> {
+        self.begin(&mut stop).await;
+        while !stop.is_set() {
+            if let Err(error) = self.turn(&mut stop).await {
+                self.failed(&error);
+                self.faults += 1;
+                if self.settings.once && self.faults >= FAULTS {
+                    return Err(error.context(format!("source `{}` gives nothing", self.name)));
+                }
+                let pause = self.backoff;
+                self.backoff = (pause * 2).min(BACKOFF_MAX);
+                tokio::select! { () = sleep(pause) => {}, () = stop.wait() => {} }
+            }
+        }
+        Ok(())
+    }
+
+    /// Until nothing came for so long; how many records were taken in.
+    pub async fn run_until_quiet(mut self, mut stop: Stop, quiet: Duration) -> Result<u64> {
+        let mut since = Instant::now();
+        let mut before = 0;
+        while since.elapsed() < quiet || !self.source.exhausted() {
+            self.turn(&mut stop).await?;
+            if self.taken > before {
+                (before, since) = (self.taken, Instant::now());
+            }
+        }
+        Ok(self.taken)
+    }
+
+    async fn begin(&mut self, stop: &mut Stop) {
+        while self.source.resumes() && !stop.is_set() {
+            match known(&self.store, &self.name).await {
+                Ok(known) => return self.source.resume(known),
+                Err(error) => {
+                    self.failed(&error.into());
+                    tokio::select! { () = sleep(BACKOFF) => {}, () = stop.wait() => {} }
+                }
+            }
+        }
+    }
+
+    fn failed(&self, error: &anyhow::Error) {
+        let kind = match error.downcast_ref::<SourceError>() {
+            Some(SourceError::Denied { .. }) => "denied",
+            Some(SourceError::Config { .. }) => "config",
+            Some(SourceError::Unreachable { .. }) => "unreachable",
+            None => "store",
+        };
+        metrics::source_error(&self.name, kind);
+        self.shared.trouble(&self.name, Some(Trouble { said: format!("{error:#}") }));
+        warn!(source = self.name, kind, "{error:#}");
+    }
+
+    async fn turn(&mut self, stop: &mut Stop) -> Result<()> {
+        if self.stages.has_changed().unwrap_or(false) {
+            self.reading = Reading::over(Arc::clone(&self.stages.borrow_and_update()))?;
+            info!(source = self.name, "reads with the new rules");
+        }
+        self.room(stop).await;
+        let next = tokio::select! { next = self.source.next(WAIT) => next?, () = stop.wait() => return Ok(()) };
+        self.shared.trouble(&self.name, None);
+        (self.backoff, self.faults) = (BACKOFF, 0);
+        match next {
+            Some(delivery) => {
+                let span = info_span!("delivery", source = self.name);
+                self.deliver(delivery).instrument(span).await
+            }
+            None => self.idle().await,
+        }
+    }
+
+    /// Waits while the inbox is full.
+    async fn room(&mut self, stop: &mut Stop) {
+        let since = Instant::now();
+        while self.shared.is_full(&self.name, self.settings.inbox_bytes_max) && since.elapsed() < TRICKLE {
+            tokio::select! { () = sleep(WAIT / 10) => {}, () = stop.wait() => return }
+        }
+    }
+
+    /// Lets event time go on where nothing comes.
+    async fn idle(&mut self) -> Result<()> {
+        let silent = self.source.knows_its_end() || self.came.elapsed() >= SILENCE;
+        self.shared.exhausted(&self.name, silent && self.source.exhausted());
+        self.shared.progress(&self.name, (self.settings.now)());
+        self.ask().await;
+        if !silent {
+            return Ok(());
+        }
+        if self.settings.once || self.ticked.is_some_and(|ticked| ticked.elapsed() < TICK) {
+            return Ok(());
+        }
+        let lanes = self.source.idle();
+        if !lanes.is_empty() {
+            self.store.tick(&self.name, &lanes, (self.settings.now)()).await?;
+        }
+        self.ticked = Some(Instant::now());
+        self.shared.arrived.notify_one();
+        Ok(())
+    }
+
+    /// What a provider tells now and then. Not being told is no reason to stop.
+    async fn ask(&mut self) {
+        if self.settings.once || self.asked.is_some_and(|asked| asked.elapsed() < ASK_LAG) {
+            return;
+        }
+        self.asked = Some(Instant::now());
+        match self.source.lag().await {
+            Ok(lag) => metrics::lag(&self.name, lag.waiting),
+            Err(fault) => warn!(source = self.name, "how far behind it is cannot be told: {fault}"),
+        }
+        if self.reconciled.elapsed() < RECONCILE {
+            return;
+        }
+        self.reconciled = Instant::now();
+        // What is on its way is no gap.
+        let late = self.settings.lateness.get(&self.name).copied().unwrap_or(0);
+        let until = Micros((self.settings.now)().0 - late);
+        let times = (Micros(until.0 - LISTED), until);
+        match reconcile((&self.name, self.source.as_mut()), &self.store, times).await {
+            Ok(found) => metrics::gaps(&self.name, found.gaps.len()),
+            Err(fault) => warn!(source = self.name, "it cannot be held against its provider's list: {fault:#}"),
+        }
+    }
+
+    async fn deliver(&mut self, delivery: Delivery) -> Result<()> {
+        self.shared.exhausted(&self.name, false);
+        self.came = Instant::now();
+        let receipt = delivery.receipt;
+        let done = self.take(delivery).await;
+        match &done {
+            Ok(()) => self.source.ack(receipt).await?,
+            Err(_) => self.source.nack(receipt).await?,
+        }
+        metrics::delivery(&self.name, done.is_ok());
+        self.shared.progress(&self.name, (self.settings.now)());
+        self.shared.arrived.notify_one();
+        done
+    }
+
+    async fn take(&mut self, delivery: Delivery) -> Result<()> {
+        let origins: Vec<String> = delivery.parts.iter().map(|part| part.origin.clone()).collect();
+        let marks = self.store.marks(&self.name, &origins).await?;
+        let mut step = Step { arrived: Some(Instant::now()), ..Step::default() };
+        for part in delivery.parts {
+            self.part(part, &marks, &mut step).await?;
+            if step.bytes >= STEP {
+                self.commit(&mut step).await?;
+            }
+        }
+        self.commit(&mut step).await
+    }
+
+    async fn part(&mut self, part: Part, marks: &BTreeMap<String, Mark>, step: &mut Step) -> Result<()> {
+        let Part { origin, extent, lane, mut chunks } = part;
+        let once_more = self.again && matches!(extent, Extent::Piece { .. });
+        let mark = marks.get(&origin).filter(|_| !once_more);
+        let Some(mut at) = beginning(extent, mark) else {
+            metrics::repeated(&self.name);
+            return Ok(());
+        };
+        if !once_more {
+            step.expect(&origin, mark.map(|mark| mark.position));
+        }
+        if let (Extent::Piece { from, .. }, Some(mark)) = (extent, mark)
+            && from > mark.position
+        {
+            step.reject(gone(&origin, mark.position, from));
+        }
+        let mut counted = (0, 0);
+        loop {
+            let read = tokio::task::block_in_place(|| chunks.next());
+            let Some(read) = read else { break };
+            let read = match read {
+                Err(reject) if reject.reason.starts_with(BROKEN) => {
+                    return Err(SourceError::unreachable(reject.position.to_string(), reject.reason).into());
+                }
+                read => read.map(|chunk| rest_of(chunk, at)),
+            };
+            let next = read.as_ref().ok().and_then(last_byte).map(|byte| byte + 1);
+            let first = read.as_ref().ok().and_then(first_byte);
+            if step.bytes >= STEP && !once_more && first.is_some_and(|first| first > at) {
+                step.mark(&origin, at, false, &mut counted);
+                self.commit(step).await?;
+                step.expect(&origin, Some(at));
+            }
+            let arrived = (self.settings.now)();
+            let (events, rejects) = self.reading.read(read, (&lane, arrived), step, &self.name)?;
+            counted = (counted.0 + events, counted.1 + rejects);
+            at = next.map_or(at, |next| next.max(at));
+        }
+        match extent {
+            Extent::Piece { .. } if once_more => {}
+            Extent::Whole => step.mark(&origin, at, true, &mut counted),
+            Extent::Piece { to, .. } | Extent::Anew { to, .. } => step.mark(&origin, to, false, &mut counted),
+        }
+        Ok(())
+    }
+
+    /// Commits what was read so far.
+    async fn commit(&mut self, step: &mut Step) -> Result<()> {
+        let Step { mut intake, events, arrived, .. } = std::mem::take(step);
+        step.arrived = arrived;
+        if intake.marks.is_empty() && intake.held.is_empty() {
+            return Ok(());
+        }
+        let found = self.reading.detector.findings();
+        self.reading.detector.clear();
+        for finding in found {
+            let finding = self.reading.early(finding);
+            metrics::found(&finding);
+            intake.early.push(entry(finding.last_seen, EntryBody::Finding(Box::new(finding)))?);
+        }
+        intake.source.clone_from(&self.name);
+        intake.at = (self.settings.now)();
+        let began = Instant::now();
+        let taken = self.store.take_in(&intake).await?;
+        metrics::committed("intake", began.elapsed());
+        let TakenIn::Done(_) = taken else {
+            return Err(anyhow!("another replica took in the same piece; it is asked for again"));
+        };
+        self.taken += events;
+        metrics::taken(&self.name, events, &intake);
+        if let (false, Some(arrived)) = (intake.early.is_empty(), arrived) {
+            metrics::latency(arrived.elapsed(), intake.early.len());
+        }
+        Ok(())
+    }
+}
+
+/// What the ledger knows of a source: origin, position, and whether it is done.
+pub async fn known(store: &Store, source: &str) -> Result<Vec<(String, i64, bool)>, StoreError> {
+    let (mut known, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.ledger(source, after.as_deref(), 10_000).await?;
+        let Some((last, _)) = page.last() else { return Ok(known) };
+        after = Some(last.origin.clone());
+        known.extend(page.into_iter().map(|(mark, _)| (mark.origin, mark.position, mark.done)));
+    }
+}
+
+/// From where a part is read; `None` where all of it is there already.
+fn beginning(extent: Extent, mark: Option<&Mark>) -> Option<i64> {
+    match (extent, mark) {
+        (Extent::Whole, Some(mark)) => (!mark.done).then_some(mark.position),
+        (Extent::Piece { from, to }, Some(mark)) => (mark.position < to).then(|| mark.position.max(from)),
+        (Extent::Whole, None) => Some(0),
+        (Extent::Piece { from, .. }, None) | (Extent::Anew { from, .. }, _) => Some(from),
+    }
+}
+
+fn gone(origin: &str, from: i64, to: i64) -> Reject {
+    let place = Place { byte: u64::try_from(from).unwrap_or_default(), ..Place::default() };
+    let reason = format!(
+        "positions {from} to {to} were gone before they were read; keep the log longer, or read faster, and look for another copy of them"
+    );
+    Reject { position: place.within(origin.to_owned()), reason, record: String::new() }
+}
+
+/// Without what was committed before.
+fn rest_of(mut chunk: Chunk, at: i64) -> Chunk {
+    chunk.spans.retain(|span| i64::try_from(span.place.byte).unwrap_or(i64::MAX) >= at);
+    chunk
+}
+
+fn first_byte(chunk: &Chunk) -> Option<i64> {
+    chunk.spans.first().and_then(|span| i64::try_from(span.place.byte).ok())
+}
+
+fn last_byte(chunk: &Chunk) -> Option<i64> {
+    chunk.spans.last().and_then(|span| i64::try_from(span.place.byte).ok())
+}
+
+impl Reading {
+    fn over(stages: Arc<Stages>) -> Result<Self> {
+        let detector = Detector::over(Arc::clone(&stages.immediate));
+        Ok(Self { normaliser: stages.taker()?, detector, stages })
+    }
+
+    /// One chunk into the step: how many events and rejects.
+    fn read(
+        &mut self,
+        read: Result<Chunk, Reject>,
+        (lane, arrived): (&str, Micros),
+        step: &mut Step,
+        source: &str,
+    ) -> Result<(u64, u64)> {
+        let chunk = match read {
+            Ok(chunk) => chunk,
+            Err(reject) => {
+                step.reject(reject);
+                return Ok((0, 1));
+            }
+        };
+        let origin = Arc::clone(&chunk.origin);
+        tokio::task::block_in_place(|| {
+            let mut found = Normalised::default();
+            self.normaliser.normalise(chunk, &mut found);
+            metrics::set_aside(source, &found);
+            for (batch, from) in found.batches.iter().zip(&found.sources) {
+                self.detect(batch, from)?;
+            }
+            let held = pack(lane, &found.batches, arrived)?;
+            let events = held.as_ref().map_or(0, |held| held.events);
+            step.bytes += held.as_ref().map_or(0, |held| held.body.len());
+            step.events += events;
+            step.intake.held.extend(held);
+            let unknown = found.unknown.iter().map(|(shape, unknown)| {
+                let count = unknown.count;
+                let reason =
+                    format!("{count} records of no known log source, first at {}: keys {shape}", unknown.first);
+                Reject { position: Place::default().within(origin.to_string()), reason, record: String::new() }
+            });
+            let unknown: Vec<Reject> = unknown.collect();
+            let rejects = found.rejects.len() as u64 + found.unknown.values().map(|unknown| unknown.count).sum::<u64>();
+            found.rejects.into_iter().chain(unknown).for_each(|reject| step.reject(reject));
+            Ok((events, rejects))
+        })
+    }
+
+    fn detect(&mut self, batch: &EventBatch, from: &keytrail_ingest::Unfinished) -> Result<()> {
+        let decided = |row: usize| {
+            batch.text("credential_note", row) != Some(UNDECIDED)
+                || batch.text("credential_lifetime", row) != Some("ephemeral")
+        };
+        let matches = self.detector.matches(batch).retain(decided);
+        if matches.is_empty() {
+            return Ok(());
+        }
+        let rows = matches.rows();
+        let full = self.normaliser.complete(batch, from, &rows)?;
+        let mut enricher = self.stages.enricher.clone();
+        let full = enricher.enrich(full).map_err(|error| anyhow!("enrichment failed: {error}"))?;
+        self.detector.take(&matches.among(&rows), &full);
+        Ok(())
+    }
+
+    /// With its owner where the inventory knows one; else its turn will tell, and its ticket waits for that.
+    fn early(&self, mut finding: Finding) -> Finding {
+        let ownership = self.stages.enricher.ownership(&finding.target);
+        finding.ownership = (ownership.confidence > 0.0).then_some(ownership);
+        finding
+    }
+}
+
+impl Step {
+    fn expect(&mut self, origin: &str, position: Option<i64>) {
+        let expected = position.map_or(Expected::New, Expected::At);
+        self.intake.expected.push((origin.to_owned(), expected));
+    }
+
+    fn mark(&mut self, origin: &str, position: i64, done: bool, counted: &mut (u64, u64)) {
+        let (events, rejects) = std::mem::take(counted);
+        self.intake.marks.push(Mark { origin: origin.to_owned(), position, done, events, rejects });
+    }
+
+    /// All are counted, so many are kept.
+    fn reject(&mut self, reject: Reject) {
+        if self.intake.entries.len() < REJECTS_KEPT
+            && let Ok(entry) = entry(Micros(0), EntryBody::Rejected(reject))
+        {
+            self.intake.entries.push(entry);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The service as its users run it: the binary over real files, a real port and a real store.
+#![expect(clippy::disallowed_methods, reason = "a test waits for a process by the clock on the wall")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+fn keytrail_in(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_keytrail")).args(arguments).current_dir(folder).output().expect("the binary")
+}
+
+/// A folder with a configuration that reads `logs` and what is pushed.
+fn place(more: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("logs")).expect("a folder");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let inventory = root.join("rules/inventory");
+    let config = format!("out: out\nlake: {{at: lake}}\ninventory: ['{}']\n{more}", inventory.display());
+    fs::write(folder.path().join("keytrail.yaml"), config).expect("a file");
+    folder
+}
+
+const FILES: &str = "sources: {drop: {lateness: 2s, files: {at: logs, every: 0.05, settle: 0.3}}}\n";
+
+fn samples(into: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-events");
+    for entry in walkdir::WalkDir::new(&from).into_iter().map(|entry| entry.expect("a file")) {
+        let to = into.join(entry.path().strip_prefix(&from).expect("inside"));
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(to).expect("a folder");
+        } else {
+            fs::copy(entry.path(), to).expect("a copy");
+        }
+    }
+}
+
+fn done(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Findings by id, what depends on where the records stood left out.
+fn findings(folder: &Path, arguments: &[&str]) -> BTreeMap<String, Value> {
+    let text = done(&keytrail_in(folder, arguments));
+    let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    rows.map(|row| (row["id"].as_str().expect("an id").to_owned(), row)).collect()
+}
+
+#[test]
+fn a_run_over_what_is_there_finds_what_a_scan_finds() {
+    let folder = place(FILES);
+    samples(&folder.path().join("logs"));
+    let ran = keytrail_in(folder.path(), &["run", "--once"]);
+    let log = String::from_utf8_lossy(&ran.stderr);
+    done(&ran);
+    let run = findings(folder.path(), &["finding", "list", "-o", "ndjson"]);
+    let lake = done(&keytrail_in(
+        folder.path(),
+        &["query", "--lake", "lake", "SELECT count(*) AS n FROM events", "-o", "csv"],
+    ));
+    let read = done(&keytrail_in(folder.path(), &["source", "list", "-o", "ndjson"]));
+    let read: Value = serde_json::from_str(&read).expect("a row");
+    assert_eq!(lake.lines().nth(1), Some(read["events"].to_string().as_str()), "the lake holds each event once");
+    let scan = findings(folder.path(), &["scan", "logs", "--out", "scanned", "-q", "-o", "ndjson"]);
+    assert!(scan.len() > 100, "{} findings", scan.len());
+    for (id, wanted) in &scan {
+        let status = || done(&keytrail_in(folder.path(), &["status", "-o", "csv"]));
+        assert_eq!(run.get(id), Some(wanted), "{id}\n{log}\n{}", status());
+    }
+    assert_eq!(run.len(), scan.len());
+    // Once more finds nothing new, and what was found stays.
+    done(&keytrail_in(folder.path(), &["run", "--once", "-q"]));
+    assert_eq!(findings(folder.path(), &["finding", "list", "-o", "ndjson"]), run);
+    assert!(fs::read_dir(folder.path().join("out/tickets")).expect("tickets").count() > 10);
+}
+
+/// A service that is killed when the test is over.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+impl Running {
+    fn start(folder: &Path) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_keytrail"))
+            .args(["run", "--log", "json"])
+            .current_dir(folder)
+            .stderr(Stdio::from(fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log")))
+            .spawn();
+        Self(child.expect("the binary"))
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill").success());
+    }
+
+    /// Its exit code, once it is through.
+    fn end(mut self) -> Option<i32> {
+        self.signal("-TERM");
+        self.0.wait().expect("an end").code()
+    }
+}
+
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{what} did not come");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Status and body.
+fn ask(port: u16, request: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut reader = BufReader::new(stream);
+    let mut first = String::new();
+    reader.read_line(&mut first).ok()?;
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).ok()?;
+    Some((first.split(' ').nth(1)?.parse().ok()?, rest))
+}
+
+fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    ask(port, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+}
+
+fn push(port: u16, body: &str) -> Option<u16> {
+    let length = body.len();
+    let request =
+        format!("POST /v1/push HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    ask(port, &request).map(|(status, _)| status)
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn with_push() -> (tempfile::TempDir, u16, u16) {
+    let (sends, asks) = (free_port(), free_port());
+    let folder = place(&format!(
+        "sources:\n  push: {{lateness: 1s, http: {{listen: '127.0.0.1:{sends}', spool: spool}}}}\nrun: {{listen: '127.0.0.1:{asks}', checkpoint_every: 1s, lease: 2s}}\n"
+    ));
+    (folder, sends, asks)
+}
+
+fn sample_lines() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-events/aws.cloudtrail");
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(path).expect("samples").map(|entry| entry.expect("a file").path()) {
+        if entry.extension().is_some_and(|ending| ending == "jsonl") {
+            lines.extend(fs::read_to_string(entry).expect("a text").lines().map(str::to_owned));
+        }
+    }
+    lines
+}
+
+#[test]
+fn what_is_pushed_is_found_at_once_and_told_on_the_way() {
+    let (folder, sends, asks) = with_push();
+    let running = Running::start(folder.path());
+    wait_for("a listener", || push(sends, &format!("{}\n", sample_lines().join("\n"))) == Some(200));
+    wait_for("a finding", || {
+        let output = keytrail_in(folder.path(), &["finding", "list", "-o", "ndjson"]);
+        output.status.success() && !output.stdout.is_empty()
+    });
+    wait_for("readiness", || get(asks, "/readyz").is_some_and(|(status, _)| status == 200));
+    assert_eq!(get(asks, "/healthz").expect("an answer").0, 200);
+    let (_, figures) = get(asks, "/metrics").expect("figures");
+    let read = format!("keytrail_source_records_total{{source=\"push\"}} {}", sample_lines().len());
+    assert!(figures.contains(&read), "{figures}");
+    for identity in ["AKIA", "ASIA", "arn:aws", "@example.com"] {
+        assert!(!figures.contains(identity), "{identity} in the figures");
+    }
+    let tail = done(&keytrail_in(folder.path(), &["tail", "--no-follow", "--last", "5", "-o", "ndjson"]));
+    assert!(!tail.is_empty());
+    let status = done(&keytrail_in(folder.path(), &["status", "-o", "table"]));
+    assert!(status.contains("detector") && status.contains("push"), "{status}");
+    assert_eq!(running.end(), Some(143));
+    let log = fs::read_to_string(folder.path().join("log")).expect("a log");
+    assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
+    assert!(log.contains("stopped with everything committed"), "{log}");
+}
+
+#[test]
+fn a_service_that_is_killed_again_and_again_loses_nothing_and_finds_nothing_twice() {
+    let (folder, sends, _) = with_push();
+    let lines = sample_lines();
+    let mut running = Running::start(folder.path());
+    for (turn, part) in lines.chunks(lines.len() / 6 + 1).enumerate() {
+        let body = format!("{}\n", part.join("\n"));
+        wait_for("an answer", || push(sends, &body) == Some(200));
+        std::thread::sleep(Duration::from_millis(120 * (turn as u64 % 4)));
+        running.0.kill().expect("a kill");
+        running.0.wait().expect("an end");
+        running = Running::start(folder.path());
+    }
+    let total = lines.len() as u64;
+    wait_for("every record", || {
+        let output = keytrail_in(folder.path(), &["source", "list", "-o", "ndjson"]);
+        let row = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
+        row["events"].as_u64().is_some_and(|events| events >= total)
+    });
+    fs::write(folder.path().join("all.jsonl"), lines.join("\n")).expect("a file");
+    let dry = ["scan", "all.jsonl", "--dry-run", "-q", "-o", "ndjson"];
+    let scan = findings(folder.path(), &dry);
+    let counts = |found: &BTreeMap<String, Value>| -> BTreeMap<String, Value> {
+        found.iter().map(|(id, finding)| (id.clone(), finding["count"].clone())).collect()
+    };
+    let began = Instant::now();
+    loop {
+        let run = findings(folder.path(), &["finding", "list", "-o", "ndjson"]);
+        if counts(&run) == counts(&scan) {
+            break;
+        }
+        let log = || fs::read_to_string(folder.path().join("log")).expect("a log");
+        let left = || format!("{:#?}\n{:#?}\n{}", counts(&scan), counts(&run), log());
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", left());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(running.end(), Some(143));
+}
+
+#[test]
+fn rules_that_do_not_load_leave_the_old_ones_in_force() {
+    let (folder, sends, _) = with_push();
+    let rules = folder.path().join("more/detections");
+    fs::create_dir_all(&rules).expect("a folder");
+    let config = fs::read_to_string(folder.path().join("keytrail.yaml")).expect("a file");
+    fs::write(folder.path().join("keytrail.yaml"), format!("{config}rules: {{folders: [more]}}\n")).expect("a file");
+    let running = Running::start(folder.path());
+    wait_for("a listener", || push(sends, "{}\n") == Some(200));
+    fs::write(rules.join("bad.yaml"), "id: [\n").expect("a file");
+    running.signal("-HUP");
+    let says = |what: &str| fs::read_to_string(folder.path().join("log")).is_ok_and(|log| log.contains(what));
+    wait_for("a refusal", || says("the old ones stay in force"));
+    fs::remove_file(rules.join("bad.yaml")).expect("a file");
+    running.signal("-HUP");
+    wait_for("new rules", || says("evaluates with the new rules"));
+    assert_eq!(running.end(), Some(143));
+}
+
+#[test]
+fn a_check_and_a_wrong_configuration_say_what_to_do() {
+    let folder = place("sources: {drop: {files: {at: nowhere}}}\n");
+    let output = keytrail_in(folder.path(), &["run", "--check"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("missing drop: read") && said.contains("no such file or folder"), "{said}");
+    for (config, wanted) in [
+        ("", "no source is configured"),
+        ("sources: {drop: {lateness: 5, files: {at: logs}}}\n", "is no duration; write one such as 30s"),
+        ("sources: {drop: {}}\n", "exactly one of `files`"),
+        ("sources: {push: {http: {listen: '0.0.0.0:1', spool: s}}}\n", "name a `token_file`"),
+        ("sources: {drop: {files: {at: logs}}}\nrun: {listen: '0.0.0.0:1'}\n", "listen_token_file"),
+    ] {
+        let folder = place(config);
+        let output = keytrail_in(folder.path(), &["run", "--once"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{config}: {said}");
+        assert!(said.contains(wanted), "{config}: {said}");
+    }
+}
+
+#[test]
+fn a_run_over_what_is_there_ends_where_there_is_nothing_to_read_from() {
+    let folder = place("sources: {drop: {files: {at: nowhere}}}\n");
+    let output = keytrail_in(folder.path(), &["run", "--once"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("source `drop` gives nothing") && said.contains("nowhere"), "{said}");
+}
+
+#[test]
+fn spans_go_to_a_collector_and_hold_no_identity() {
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = collector.local_addr().expect("an address");
+    let got = std::thread::spawn(move || {
+        let (mut stream, _) = collector.accept().expect("a sender");
+        stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).ok();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok();
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    let folder = place(&format!("{FILES}run: {{listen: null, traces: 'http://{at}/v1/traces'}}\n"));
+    let lines = sample_lines().join("\n");
+    fs::write(folder.path().join("logs/a.jsonl"), format!("{lines}\n")).expect("a file");
+    done(&keytrail_in(folder.path(), &["run", "--once"]));
+    let got = got.join().expect("a collector");
+    assert!(got.starts_with("POST /v1/traces") && got.contains("delivery") && got.contains("checkpoint"), "{got}");
+    assert!(!got.contains("AKIA") && !got.contains("arn:aws"), "{got}");
+}
