@@ -112,6 +112,25 @@ fn the_guide_for_rule_authors_can_be_followed() {
     assert!(ran >= 10 && left == 0, "{ran} commands ran, {left} did not");
 }
 
+#[test]
+fn the_guide_to_the_service_can_be_followed() {
+    let (ran, left) = follow("docs/SERVICE.md");
+    assert!(ran >= 5, "{ran} commands ran, {left} did not");
+}
+
+/// Each is a whole configuration.
+#[test]
+fn the_configurations_of_the_guide_to_the_service_read() {
+    let text = std::fs::read_to_string(repository("docs/SERVICE.md")).unwrap();
+    let folder = Folder::new();
+    let mut read = 0;
+    for example in text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()) {
+        folder.write("keytrail.yaml", example).run(&["config", "validate"]).ok();
+        read += 1;
+    }
+    assert!(read >= 8, "{read} configurations");
+}
+
 /// Its examples read, each as the kind of file that it shows.
 #[test]
 fn the_examples_of_the_guide_for_rule_authors_read() {
