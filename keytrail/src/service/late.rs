@@ -80,7 +80,9 @@ fn difference(
     let says = |finding: &Finding| (finding.count, finding.first_seen, finding.last_seen);
     let differs = |finding: &&Finding| {
         let before = known.get(&finding.id);
-        before.is_none_or(|before| says(before) != says(finding)) || superseded.contains_key(&finding.id)
+        // One that was found early has no owner yet where only its turn tells.
+        before.is_none_or(|before| says(before) != says(finding) || before.ownership.is_none())
+            || superseded.contains_key(&finding.id)
     };
     let news: Vec<Finding> = found.values().filter(|finding| touched.holds(finding)).filter(differs).cloned().collect();
     let mut changed = entries(news, touched.stages)?;

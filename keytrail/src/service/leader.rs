@@ -119,12 +119,13 @@ impl Term<'_> {
             }
             let read = self.read().await?;
             // A run over what is there learns all of it first, as a scan does.
-            let evaluated = if self.of.settings.once { 0 } else { self.evaluate().await? };
-            if !self.tell(false).await? {
+            let learns = self.of.settings.once;
+            let evaluated = if learns { 0 } else { self.evaluate().await? };
+            if !learns && !self.tell(false).await? {
                 return Ok(Ended::Superseded);
             }
             let busy = read + evaluated > 0;
-            let due = self.saved.elapsed() >= self.of.settings.checkpoint_every;
+            let due = !learns && self.saved.elapsed() >= self.of.settings.checkpoint_every;
             if (due || self.rows >= LAKE_ROWS) && !self.checkpoint(false).await? {
                 return Ok(Ended::Superseded);
             }
