@@ -330,12 +330,6 @@ pub fn expanded(text: &str) -> String {
     }
 }
 
-/// What the environment says about the clouds.
-#[must_use]
-pub fn cloud_settings() -> Vec<(String, String)> {
-    storage_settings()
-}
-
 /// What the environment says about object storage, as the providers' own tools read it.
 #[must_use]
 pub fn storage_settings() -> Vec<(String, String)> {

@@ -225,12 +225,7 @@ impl Pipeline {
 
     /// The tables that rules join, of what was learnt so far.
     pub fn reference(&self) -> Result<Reference> {
-        let filled = |table: &'static Table| {
-            let mut rows = Rows::of(table);
-            self.enricher.rows(table, &mut |row| rows.push(row));
-            rows.finish().map(|batch| (table, batch))
-        };
-        Ok(Reference::new(self.plan.joined().map(filled).collect::<Result<Vec<_>, _>>()?))
+        reference(&self.enricher, &self.plan)
     }
 
     /// Whether a predicate reads what only enrichment fills.
@@ -481,6 +476,16 @@ impl Outcome {
 pub fn inputs(paths: &[String]) -> Result<(Vec<Input>, Vec<PathBuf>)> {
     let files = expand(paths)?;
     Ok((files.files.into_iter().map(Input::File).collect(), files.passed_by))
+}
+
+/// The tables that a plan's rules join, of what was learnt so far.
+pub fn reference(enricher: &Enricher, plan: &Plan) -> Result<Reference> {
+    let filled = |table: &'static Table| {
+        let mut rows = Rows::of(table);
+        enricher.rows(table, &mut |row| rows.push(row));
+        rows.finish().map(|batch| (table, batch))
+    };
+    Ok(Reference::new(plan.joined().map(filled).collect::<Result<Vec<_>, _>>()?))
 }
 
 /// A rule that names a playbook which does not exist is refused, with the nearest known one.

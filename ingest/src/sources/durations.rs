@@ -6,10 +6,14 @@ use super::SourceError;
 
 /// `field` is how the configuration calls it.
 pub(super) fn duration(name: &str, field: &str, text: &str) -> Result<Duration, SourceError> {
-    let read = text.parse::<jiff::SignedDuration>().ok().and_then(|read| Duration::try_from(read).ok());
-    read.ok_or_else(|| {
+    read(text).ok_or_else(|| {
         SourceError::config(name, format!("`{field}: {text}` is not a duration: write it like `200ms`, `60s` or `5m`"))
     })
+}
+
+/// For who says in other words what is wrong.
+pub(super) fn read(text: &str) -> Option<Duration> {
+    text.parse::<jiff::SignedDuration>().ok().and_then(|read| Duration::try_from(read).ok())
 }
 
 /// The wall clock, where the protocol asks for it.

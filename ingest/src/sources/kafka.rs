@@ -374,10 +374,6 @@ impl Source for Kafka {
         true
     }
 
-    fn exhausted(&self) -> bool {
-        !self.idle().is_empty()
-    }
-
     fn idle(&self) -> Vec<String> {
         self.lanes.idle()
     }

@@ -91,7 +91,7 @@ pub trait Source: Send {
 
     /// Whether nothing is known that is still to be handed over, for a run that ends. Asked when nothing came.
     fn exhausted(&self) -> bool {
-        true
+        !self.idle().is_empty()
     }
 
     /// Whether it wants to be told at its start what the ledger knows, to go on from there and not from the beginning.

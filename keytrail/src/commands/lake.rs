@@ -49,8 +49,12 @@ pub async fn run(global: &Global, command: Command) -> Result<()> {
 /// The lake that the command line names, or the configuration's.
 pub fn open(config: &Config, said: Option<&str>) -> Result<Option<Lake>> {
     let place = said.or(config.lake.at.as_deref());
-    let open = |place| Lake::open(place, storage_settings(), config.lake.allow_static_key);
-    Ok(place.map(open).transpose()?)
+    place.map(|place| at(config, place)).transpose()
+}
+
+/// The lake at a place.
+pub fn at(config: &Config, place: &str) -> Result<Lake> {
+    Ok(Lake::open(place, storage_settings(), config.lake.allow_static_key)?)
 }
 
 /// The same for who reads it: it must be there.

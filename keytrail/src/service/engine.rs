@@ -7,10 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
-use keytrail_detect::{Detector, Reference, RuleFailure, Saved};
+use keytrail_detect::{Detector, RuleFailure, Saved};
 use keytrail_ingest::{Normalised, Normaliser};
 use keytrail_lineage::{Enricher, Facts};
-use keytrail_model::tables::{Rows, Table};
 use keytrail_model::{EventBatch, Finding, Micros};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +18,7 @@ use super::seen::{Seen, id_of};
 use super::stages::Stages;
 use super::watermark::Lanes;
 use crate::census::Census;
+use crate::pipeline::reference;
 
 /// Records in the store that wait for event time to pass them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,7 +220,7 @@ impl Engine {
     /// Evaluates a row whose turn it is; the events that are new, enriched, for the lake.
     pub fn evaluate(&mut self, seq: i64, body: &[u8]) -> Result<Vec<EventBatch>> {
         if self.stale && self.stages.plan.joined().next().is_some() {
-            self.detector.join(Arc::new(reference(&self.enricher, &self.stages)?));
+            self.detector.join(Arc::new(reference(&self.enricher, &self.stages.plan)?));
         }
         self.stale = false;
         let mut found = Normalised::default();
@@ -316,16 +316,6 @@ impl Engine {
         }
         self.late = None;
     }
-}
-
-/// The tables that rules join, of what was learnt so far.
-pub fn reference(enricher: &Enricher, stages: &Stages) -> Result<Reference> {
-    let filled = |table: &'static Table| {
-        let mut rows = Rows::of(table);
-        enricher.rows(table, &mut |row| rows.push(row));
-        rows.finish().map(|batch| (table, batch))
-    };
-    Ok(Reference::new(stages.plan.joined().map(filled).collect::<Result<Vec<_>, _>>()?))
 }
 
 fn only(batch: EventBatch, rows: Vec<bool>) -> Result<EventBatch> {

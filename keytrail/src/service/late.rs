@@ -11,11 +11,12 @@ use keytrail_lineage::Enricher;
 use keytrail_model::{Entry, EntryBody, EventBatch, Finding, Micros};
 use keytrail_store::{FindingFilter, Lake, LakeFile, Store, entry};
 
-use super::engine::{Engine, reference};
+use super::engine::Engine;
 use super::leader::entries;
 use super::seen::{Id, id_of};
 use super::settings::Settings;
 use super::stages::Stages;
+use crate::pipeline::reference;
 
 /// Evaluates anew what events of `times` can have changed, has the engine go on from there, and gives the difference to
 /// what the store holds.
@@ -118,7 +119,7 @@ impl Again {
         for file in &files {
             self.batches(lake, file, stages, Self::learn)?;
         }
-        self.detector.join(Arc::new(reference(&self.enricher, stages)?));
+        self.detector.join(Arc::new(reference(&self.enricher, &stages.plan)?));
         let mut found = Vec::new();
         for day in files.chunk_by(|left, right| left.day == right.day) {
             for file in day {

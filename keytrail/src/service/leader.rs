@@ -36,7 +36,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 pub struct Leader {
     pub store: Store,
-    pub lake: Option<Lake>,
+    pub lake: Lake,
     pub settings: Arc<Settings>,
     pub shared: Arc<Shared>,
     pub stages: watch::Receiver<Arc<Stages>>,
@@ -166,10 +166,8 @@ impl Term<'_> {
         for seq in &ready {
             let body = self.body(*seq).await?;
             let batches = tokio::task::block_in_place(|| self.engine.evaluate(*seq, &body))?;
-            if self.of.lake.is_some() {
-                self.rows += batches.iter().map(EventBatch::rows).sum::<usize>();
-                self.kept.extend(batches);
-            }
+            self.rows += batches.iter().map(EventBatch::rows).sum::<usize>();
+            self.kept.extend(batches);
         }
         Ok(ready.len())
     }
@@ -197,14 +195,12 @@ impl Term<'_> {
     #[tracing::instrument(level = "info", skip_all)]
     async fn checkpoint(&mut self, all: bool) -> Result<bool> {
         let entries = self.news(all)?;
-        if let Some(lake) = &self.of.lake {
-            let mut writer = lake.writer();
-            for batch in std::mem::take(&mut self.kept) {
-                writer.add(&batch).await?;
-            }
-            writer.finish().await?;
-            self.rows = 0;
+        let mut writer = self.of.lake.writer();
+        for batch in std::mem::take(&mut self.kept) {
+            writer.add(&batch).await?;
         }
+        writer.finish().await?;
+        self.rows = 0;
         let settled = self.engine.settled().unwrap_or(Micros(i64::MIN));
         let forget = Micros(settled.0.saturating_sub(HORIZON));
         let seen = self.engine.seen.turn();
@@ -235,10 +231,11 @@ impl Term<'_> {
 
     /// Events that came too late are in the lake by now: what they change is found there.
     async fn put_right(&mut self) -> Result<bool> {
-        let (Some(lake), Some(times)) = (&self.of.lake, self.engine.late()) else { return Ok(true) };
+        let Some(times) = self.engine.late() else { return Ok(true) };
         let stages = Arc::clone(&self.of.stages.borrow());
         let changed =
-            late::put_right(&mut self.engine, (lake, &self.of.store), times, &stages, &self.of.settings).await?;
+            late::put_right(&mut self.engine, (&self.of.lake, &self.of.store), times, &stages, &self.of.settings)
+                .await?;
         Ok(matches!(self.of.store.emit(&self.lease, &changed).await?, Saved::Done(_)))
     }
 

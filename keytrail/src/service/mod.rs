@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, cloud_settings, environment};
+use crate::config::{Config, environment, storage_settings};
 use crate::pack::Pack;
 use leader::Leader;
 use settings::Settings;
@@ -54,7 +54,7 @@ pub struct Made {
 pub struct Service {
     settings: Arc<Settings>,
     store: Store,
-    lake: Option<Lake>,
+    lake: Lake,
     stages: watch::Sender<Arc<Stages>>,
     sources: BTreeMap<String, Box<dyn Source>>,
     shared: Arc<Shared>,
@@ -75,9 +75,9 @@ impl Service {
         // Before anything is taken in: rows that no shard is known to want are deleted.
         store.reserve(&[leader::SHARD.to_owned()]).await?;
         // Late events are put right from it, so a service always has one.
-        let usual = config.out.join("lake").display().to_string();
-        let lake = crate::commands::lake::open(&config, config.lake.at.is_none().then_some(usual.as_str()))?;
-        lake.iter().try_for_each(Lake::make)?;
+        let usual = || config.out.join("lake").display().to_string();
+        let lake = crate::commands::lake::at(&config, &config.lake.at.clone().unwrap_or_else(usual))?;
+        lake.make()?;
         let notifiers = notifiers(&config)?;
         let shared = Arc::new(Shared::of(config.sources.keys().cloned()));
         let (stages, _) = watch::channel(stages);
@@ -190,7 +190,7 @@ pub async fn sources(config: &Config, replica: &str) -> Result<BTreeMap<String, 
 
 fn surroundings(config: &Config, replica: &str) -> Surroundings {
     let named = config.variables().into_iter().filter_map(|name| Some((name.clone(), environment(&name)?)));
-    let environment = cloud_settings().into_iter().chain(named).collect();
+    let environment = storage_settings().into_iter().chain(named).collect();
     let allow_static_key = config.run.allow_static_key;
     Surroundings { environment, limits: config.limits.limits(), allow_static_key, replica: replica.to_owned() }
 }

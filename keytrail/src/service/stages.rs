@@ -23,6 +23,7 @@ pub struct Stages {
     /// Knows the inventory and has learnt nothing.
     pub enricher: Enricher,
     playbooks: Playbooks,
+    protected: Vec<String>,
     pub limits: Limits,
 }
 
@@ -38,7 +39,8 @@ impl Stages {
         if plan.joined().next().is_some() {
             enricher.learn_uses();
         }
-        Ok(Self { mappings, plan, immediate, enricher, playbooks, limits })
+        let protected = enricher.inventory().protected().map(str::to_owned).collect();
+        Ok(Self { mappings, plan, immediate, enricher, playbooks, protected, limits })
     }
 
     /// For who learns from events and does no more.
@@ -71,8 +73,7 @@ impl Stages {
     /// What a playbook would do about a finding.
     #[must_use]
     pub fn actions(&self, finding: &Finding) -> Vec<Action> {
-        let protected: Vec<String> = self.enricher.inventory().protected().map(str::to_owned).collect();
-        plan(finding, &self.playbooks, &protected)
+        plan(finding, &self.playbooks, &self.protected)
     }
 }
 

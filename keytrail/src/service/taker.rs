@@ -9,6 +9,7 @@ use anyhow::{Result, anyhow};
 use keytrail_detect::Detector;
 use keytrail_ingest::sources::{BROKEN, Delivery, Extent, Part, Source, SourceError};
 use keytrail_ingest::{Chunk, Normalised, Normaliser};
+use keytrail_lineage::Enricher;
 use keytrail_model::{EntryBody, EventBatch, Finding, Micros, Place, Reject};
 use keytrail_store::{Expected, Intake, Mark, Store, StoreError, TakenIn, entry};
 use tokio::sync::watch;
@@ -72,7 +73,7 @@ pub struct Taker {
 struct Reading {
     normaliser: Normaliser,
     detector: Detector,
-    stages: Arc<Stages>,
+    enricher: Enricher,
 }
 
 /// What is committed at once.
@@ -92,7 +93,7 @@ impl Taker {
         (settings, shared): (Arc<Settings>, Arc<Shared>),
         mut stages: watch::Receiver<Arc<Stages>>,
     ) -> Result<Self> {
-        let reading = Reading::over(Arc::clone(&stages.borrow_and_update()))?;
+        let reading = Reading::over(&stages.borrow_and_update())?;
         let now = Instant::now();
         Ok(Self {
             name,
@@ -170,7 +171,7 @@ impl Taker {
 
     async fn turn(&mut self, stop: &mut Stop) -> Result<()> {
         if self.stages.has_changed().unwrap_or(false) {
-            self.reading = Reading::over(Arc::clone(&self.stages.borrow_and_update()))?;
+            self.reading = Reading::over(&self.stages.borrow_and_update())?;
             info!(source = self.name, "reads with the new rules");
         }
         self.room(stop).await;
@@ -388,9 +389,9 @@ fn last_byte(chunk: &Chunk) -> Option<i64> {
 }
 
 impl Reading {
-    fn over(stages: Arc<Stages>) -> Result<Self> {
+    fn over(stages: &Stages) -> Result<Self> {
         let detector = Detector::over(Arc::clone(&stages.immediate));
-        Ok(Self { normaliser: stages.taker()?, detector, stages })
+        Ok(Self { normaliser: stages.taker()?, detector, enricher: stages.enricher.clone() })
     }
 
     /// One chunk into the step: how many events and rejects.
@@ -445,15 +446,14 @@ impl Reading {
         }
         let rows = matches.rows();
         let full = self.normaliser.complete(batch, from, &rows)?;
-        let mut enricher = self.stages.enricher.clone();
-        let full = enricher.enrich(full).map_err(|error| anyhow!("enrichment failed: {error}"))?;
+        let full = self.enricher.enrich(full).map_err(|error| anyhow!("enrichment failed: {error}"))?;
         self.detector.take(&matches.among(&rows), &full);
         Ok(())
     }
 
     /// With its owner where the inventory knows one; else its turn will tell, and its ticket waits for that.
     fn early(&self, mut finding: Finding) -> Finding {
-        let ownership = self.stages.enricher.ownership(&finding.target);
+        let ownership = self.enricher.ownership(&finding.target);
         finding.ownership = (ownership.confidence > 0.0).then_some(ownership);
         finding
     }

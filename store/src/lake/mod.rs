@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use keytrail_model::Micros;
+use keytrail_model::{Micros, static_key_of};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
@@ -27,20 +27,6 @@ pub use read::Records;
 pub use write::{Writer, Wrote, event_columns, event_schema};
 
 pub(crate) const DAY: i64 = 86_400 * Micros::SECOND;
-
-/// By kind of URL, variables that hold a key which does not expire, and what makes each harmless.
-const STATIC_KEYS: &[(&str, &str, Option<&str>)] = &[
-    ("s3", "AWS_SECRET_ACCESS_KEY", Some("AWS_SESSION_TOKEN")),
-    ("az", "AZURE_STORAGE_ACCOUNT_KEY", None),
-    ("az", "AZURE_STORAGE_ACCESS_KEY", None),
-    ("az", "AZURE_STORAGE_MASTER_KEY", None),
-    ("az", "AZURE_STORAGE_CLIENT_SECRET", None),
-    ("az", "AZURE_CLIENT_SECRET", None),
-    ("gs", "GOOGLE_SERVICE_ACCOUNT", None),
-    ("gs", "GOOGLE_SERVICE_ACCOUNT_PATH", None),
-    ("gs", "GOOGLE_SERVICE_ACCOUNT_KEY", None),
-    ("gs", "GOOGLE_APPLICATION_CREDENTIALS", None),
-];
 
 /// Where events are kept.
 #[derive(Clone)]
@@ -103,7 +89,8 @@ impl Lake {
             _ => folder(place)?,
         };
         if !static_key {
-            refuse_static(url.scheme(), &settings)?;
+            let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            static_key_of(url.scheme(), settings).map_or(Ok(()), |name| Err(LakeError::StaticKey { name }))?;
         }
         let opened = object_store::parse_url_opts(&url, settings);
         let (store, root) = opened.map_err(|fault| LakeError::Place { place: place.to_owned(), fault })?;
@@ -199,12 +186,4 @@ fn checked(url: Url) -> Result<Url, LakeError> {
         "file" | "s3" | "gs" | "az" => Ok(url),
         other => Err(LakeError::Scheme { scheme: other.to_owned() }),
     }
-}
-
-fn refuse_static(scheme: &str, settings: &[(String, String)]) -> Result<(), LakeError> {
-    let has = |name: &str| settings.iter().any(|(known, value)| known.eq_ignore_ascii_case(name) && !value.is_empty());
-    let of_scheme = STATIC_KEYS.iter().filter(|(of, ..)| *of == scheme);
-    let mut of_scheme = of_scheme.map(|(_, name, excused)| (name, excused));
-    let found = of_scheme.find(|(name, excused)| has(name) && !excused.is_some_and(has));
-    found.map_or(Ok(()), |(name, _)| Err(LakeError::StaticKey { name }))
 }

@@ -252,10 +252,6 @@ impl Source for Github {
         true
     }
 
-    fn exhausted(&self) -> bool {
-        !self.idle().is_empty()
-    }
-
     fn idle(&self) -> Vec<String> {
         let behind = !self.again.is_empty() || !self.gaps.is_empty() || self.due() <= (self.clock)();
         if behind { Vec::new() } else { vec![String::new()] }

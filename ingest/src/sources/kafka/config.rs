@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::token::{Entra, Tokens};
 use crate::Limits;
-use crate::sources::{SourceError, Surroundings};
+use crate::sources::{SourceError, Surroundings, durations};
 
 const EVENT_HUBS_PORT: &str = ":9093";
 
@@ -212,8 +212,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 
 fn span(key: &str, text: Option<&str>, default: &str) -> Result<Duration, String> {
     let text = text.unwrap_or(default);
-    let span = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
-    span.ok_or_else(|| format!("`{key}: {text}` is not a duration such as `{default}`"))
+    durations::read(text).ok_or_else(|| format!("`{key}: {text}` is not a duration such as `{default}`"))
 }
 
 fn client(config: &KafkaConfig, brokers: &[String]) -> Result<BTreeMap<&'static str, String>, String> {

@@ -188,10 +188,6 @@ impl Source for Objects {
         true
     }
 
-    fn exhausted(&self) -> bool {
-        !self.idle().is_empty()
-    }
-
     fn idle(&self) -> Vec<String> {
         if self.queue.is_empty() { vec![String::new()] } else { Vec::new() }
     }

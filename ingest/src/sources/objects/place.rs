@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use keytrail_model::Micros;
+use keytrail_model::{Micros, static_key_of};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
@@ -16,20 +16,6 @@ const OBJECTS_MAX: usize = 200_000;
 
 /// Folders below this are listed without looking at their names.
 const DEPTH_MAX: usize = 8;
-
-/// Keys that do not expire, and what beside them says that they do.
-const STATIC_KEYS: &[(&str, &str, Option<&str>)] = &[
-    ("s3", "AWS_SECRET_ACCESS_KEY", Some("AWS_SESSION_TOKEN")),
-    ("az", "AZURE_STORAGE_ACCOUNT_KEY", None),
-    ("az", "AZURE_STORAGE_ACCESS_KEY", None),
-    ("az", "AZURE_STORAGE_MASTER_KEY", None),
-    ("az", "AZURE_STORAGE_CLIENT_SECRET", None),
-    ("az", "AZURE_CLIENT_SECRET", None),
-    ("gs", "GOOGLE_SERVICE_ACCOUNT", None),
-    ("gs", "GOOGLE_SERVICE_ACCOUNT_PATH", None),
-    ("gs", "GOOGLE_SERVICE_ACCOUNT_KEY", None),
-    ("gs", "GOOGLE_APPLICATION_CREDENTIALS", None),
-];
 
 pub(super) struct Place {
     pub(super) store: Arc<dyn ObjectStore>,
@@ -172,7 +158,6 @@ fn url(at: &str) -> Result<Url, String> {
 }
 
 fn static_key(scheme: &str, around: &Surroundings) -> Option<&'static str> {
-    let has = |name: &str| around.variable(name).is_some();
-    let mut keys = STATIC_KEYS.iter().filter(|(of, ..)| *of == scheme && !around.allow_static_key);
-    keys.find(|(_, name, excused)| has(name) && !excused.is_some_and(has)).map(|(_, name, _)| *name)
+    let settings = around.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    if around.allow_static_key { None } else { static_key_of(scheme, settings) }
 }
