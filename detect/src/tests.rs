@@ -146,7 +146,7 @@ fn batch(plan: &Plan, events: &[Event]) -> EventBatch {
     let columns = fields.iter().map(|field| column(field.name(), field.data_type(), events)).collect();
     let places = events.iter().map(|event| Place { line: Some(event.id as u64 + 1), ..Place::default() }).collect();
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("a batch");
-    EventBatch { source: SOURCE.into(), origin: "test".into(), batch, places }
+    EventBatch { source: SOURCE.into(), origins: "test".into(), batch, places }
 }
 
 fn column(name: &str, kind: &DataType, events: &[Event]) -> ArrayRef {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::buffer::Buffer;
-use keytrail_model::{EventBatch, FileError, Place, RawPath, Reject};
+use keytrail_model::{EventBatch, FileError, Origins, Place, Position, RawPath, Reject};
 use keytrail_sql::{Planner, SqlError};
 use serde::de::IgnoredAny;
 
@@ -30,7 +30,7 @@ pub struct Needed {
 /// A shape of record that no mapping knows: its top-level keys, how many, and where the first stood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unknown {
-    pub first: String,
+    pub first: Position,
     pub count: u64,
 }
 
@@ -45,6 +45,8 @@ pub struct Normalised {
     pub ignored: BTreeMap<String, u64>,
     /// By top-level keys.
     pub unknown: BTreeMap<String, Unknown>,
+    /// How many records of each part of a chunk are rejected or unknown.
+    pub bad: BTreeMap<u32, u64>,
     /// How many secrets were overwritten.
     pub redacted: u64,
 }
@@ -77,7 +79,7 @@ pub struct Normaliser {
 
 /// The bytes in work and what was found in them.
 struct Work {
-    origin: Arc<str>,
+    origins: Origins,
     bytes: Vec<u8>,
     /// How many documents there are: as many events, most often.
     documents: usize,
@@ -139,13 +141,13 @@ impl Normaliser {
     /// Normalises one chunk; what it held is added to `out`.
     pub fn normalise(&mut self, mut chunk: Chunk, out: &mut Normalised) {
         let spans = std::mem::take(&mut chunk.spans);
-        self.buffer(chunk.origin, chunk.bytes, &spans, 0, out);
+        self.buffer(chunk.origins, chunk.bytes, &spans, 0, out);
     }
 
-    fn buffer(&mut self, origin: Arc<str>, mut bytes: Vec<u8>, spans: &[Span], nesting: usize, out: &mut Normalised) {
+    fn buffer(&mut self, origins: Origins, mut bytes: Vec<u8>, spans: &[Span], nesting: usize, out: &mut Normalised) {
         out.redacted += self.redactor.redact(&mut bytes);
         let found = self.sources.iter().map(|_| None).collect();
-        let mut work = Work { origin, bytes, documents: spans.len(), found };
+        let mut work = Work { origins, bytes, documents: spans.len(), found };
         for span in spans {
             self.document(&mut work, span, nesting, out);
         }
@@ -248,7 +250,7 @@ impl Normaliser {
     fn inside(&mut self, work: &mut Work, span: &Span, inside: Unwrapped, nesting: usize, out: &mut Normalised) {
         let spans = numbered(&inside.ranges, span, inside.decoded.is_none());
         match inside.decoded {
-            Some(bytes) => self.buffer(work.origin.clone(), bytes, &spans, nesting + 1, out),
+            Some(bytes) => self.buffer(work.origins.clone(), bytes, &spans, nesting + 1, out),
             None => spans.iter().for_each(|element| self.document(work, element, nesting + 1, out)),
         }
         if let Some(fault) = inside.fault {
@@ -263,12 +265,12 @@ impl Normaliser {
         let spans: Vec<Span> = rows.iter().filter_map(|row| from.spans.get(*row as usize).copied()).collect();
         let places = spans.iter().map(|span| span.place).collect();
         let batch = source.complete(&from.buffer, &spans, &self.limits)?;
-        Ok(EventBatch { source: events.source.clone(), origin: events.origin.clone(), batch, places })
+        Ok(EventBatch { source: events.source.clone(), origins: events.origins.clone(), batch, places })
     }
 
-    fn kept(&self, origin: &str, place: Place, reason: String, record: &[u8]) -> Reject {
+    fn kept(&self, origins: &Origins, place: Place, reason: String, record: &[u8]) -> Reject {
         let record = self.redactor.excerpt(record.get(..REJECT_BYTES).unwrap_or(record));
-        Reject { position: place.within(origin), reason, record }
+        Reject { position: origins.position(place), reason, record }
     }
 
     /// Freezes the buffer, makes views into it and evaluates the mappings.
@@ -280,14 +282,15 @@ impl Normaliser {
             let dropped: BTreeSet<usize> = bad.iter().map(|(row, _)| *row).collect();
             out.rejects.extend(bad.into_iter().filter_map(|(row, reason)| {
                 let span = spans.get(row)?;
+                *out.bad.entry(span.place.part).or_default() += 1;
                 let record = buffer.as_slice().get(span.range()).unwrap_or_default();
-                Some(self.kept(&work.origin, span.place, reason, record))
+                Some(self.kept(&work.origins, span.place, reason, record))
             }));
-            let (origin, name) = (work.origin.clone(), Arc::from(source.mapping.source.as_str()));
+            let (origins, name) = (work.origins.clone(), Arc::from(source.mapping.source.as_str()));
             let kept = spans.iter().enumerate().filter(|(row, _)| !dropped.contains(row));
             let spans: Vec<Span> = kept.map(|(_, span)| *span).collect();
             let places = spans.iter().map(|span| span.place).collect();
-            out.batches.push(EventBatch { source: name, origin, batch, places });
+            out.batches.push(EventBatch { source: name, origins, batch, places });
             out.sources.push(Unfinished { source: index, buffer: buffer.clone(), spans });
         }
     }
@@ -296,7 +299,8 @@ impl Normaliser {
 fn reject(work: &Work, span: &Span, fault: &Fault, out: &mut Normalised) {
     let place = Place { byte: span.place.byte + fault.byte as u64, ..span.place };
     // Its bytes are not kept: what cannot be read whole cannot be redacted for certain.
-    let (position, reason) = (place.within(&work.origin), fault.reason.clone());
+    *out.bad.entry(place.part).or_default() += 1;
+    let (position, reason) = (work.origins.position(place), fault.reason.clone());
     out.rejects.push(Reject { position, reason, record: String::new() });
 }
 
@@ -332,6 +336,7 @@ fn unknown(work: &Work, span: &Span, out: &mut Normalised) {
     let full = out.unknown.len() >= SHAPES_MAX && !out.unknown.contains_key(&shape);
     let shape = if full { "(other shapes)".to_owned() } else { shape };
     let seen = out.unknown.entry(shape);
-    let first = || Unknown { first: span.place.within(&work.origin).to_string(), count: 0 };
+    let first = || Unknown { first: work.origins.position(span.place), count: 0 };
     seen.or_insert_with(first).count += 1;
+    *out.bad.entry(span.place.part).or_default() += 1;
 }

@@ -96,6 +96,10 @@ impl Default for Tickets {
 pub struct LakeConfig {
     /// A folder, or an s3://, gs:// or az:// URL.
     pub at: Option<String>,
+    /// How long the service keeps a day, such as 400d; for good, unless said.
+    pub keep: Option<String>,
+    /// With more bytes than this the service deletes the oldest days.
+    pub bytes_max: Option<u64>,
     /// Whether object storage may be reached with a key that does not expire.
     pub allow_static_key: bool,
 }

@@ -445,7 +445,7 @@ impl Outcome {
         let seen = self.unknown.entry(shape.to_owned()).or_insert_with(|| Unknown { count: 0, ..unknown.clone() });
         seen.count += unknown.count;
         // Of several places the same one whatever thread came first: within a file the earliest.
-        if (unknown.first.len(), &unknown.first) < (seen.first.len(), &seen.first) {
+        if unknown.first < seen.first {
             seen.first.clone_from(&unknown.first);
         }
     }

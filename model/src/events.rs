@@ -10,6 +10,8 @@ use crate::{Micros, Position, Text, schema};
 /// Where one record stood in its origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
+    /// Which of the origins that were read together.
+    pub part: u32,
     pub line: Option<u64>,
     pub record: Option<u64>,
     pub byte: u64,
@@ -23,11 +25,40 @@ impl Place {
     }
 }
 
+/// Where records that were read together come from: one file most often, or many messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origins(Arc<[Arc<str>]>);
+
+impl Origins {
+    /// The place of a record in the one of them that it stood in.
+    #[must_use]
+    pub fn position(&self, place: Place) -> Position {
+        place.within(self.0.get(place.part as usize).map_or("", |origin| origin))
+    }
+
+    /// By part.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter()
+    }
+}
+
+impl From<&str> for Origins {
+    fn from(origin: &str) -> Self {
+        [Arc::from(origin)].into_iter().collect()
+    }
+}
+
+impl FromIterator<Arc<str>> for Origins {
+    fn from_iter<I: IntoIterator<Item = Arc<str>>>(origins: I) -> Self {
+        Self(origins.into_iter().collect())
+    }
+}
+
 /// Events of one log source: the columns of `schema()` in order, then one column for each raw path that a rule names.
 #[derive(Clone, Debug)]
 pub struct EventBatch {
     pub source: Arc<str>,
-    pub origin: Arc<str>,
+    pub origins: Origins,
     pub batch: RecordBatch,
     /// One for each row.
     pub places: Vec<Place>,
@@ -36,7 +67,7 @@ pub struct EventBatch {
 impl EventBatch {
     #[must_use]
     pub fn position(&self, row: usize) -> Position {
-        self.places.get(row).copied().unwrap_or_default().within(&self.origin)
+        self.origins.position(self.places.get(row).copied().unwrap_or_default())
     }
 
     #[must_use]

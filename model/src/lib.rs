@@ -25,7 +25,7 @@ mod time;
 pub use action::{Action, Call, Mode, Refusal, Undo};
 pub use credential::Target;
 pub use entry::{Entry, EntryBody};
-pub use events::{EventBatch, Place};
+pub use events::{EventBatch, Origins, Place};
 pub use file_error::{FileError, lower_first, read_yaml};
 pub use finding::{Example, Finding, Hop};
 pub use id::stable_id;

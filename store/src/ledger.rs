@@ -46,6 +46,9 @@ type Row = (String, i64, i64, i64, i64);
 /// How many origins one statement asks for or writes.
 const CHUNK: usize = 500;
 
+/// The row that counts what rows counted which are forgotten.
+const FORGOTTEN: &str = "(forgotten)";
+
 const HEAD: &str = "INSERT INTO ledger (source, origin, position, done, events, rejects, at) VALUES";
 const TAIL: &str = "ON CONFLICT (source, origin) DO UPDATE SET position = excluded.position, done = excluded.done, \
                     events = ledger.events + excluded.events, rejects = ledger.rejects + excluded.rejects, \
@@ -102,14 +105,13 @@ impl Store {
         tx.commit().await.map_err(|error| self.sql(error))
     }
 
-    /// Deletes the rows that are done and were last written before `before`; says how many.
-    pub async fn forget_done(&self, source: &str, before: Micros) -> Result<u64, StoreError> {
+    /// Deletes the rows that are done, were last written before `before` and whose origins begin so; says how many. What
+    /// they counted stays counted, in one row.
+    pub async fn forget_done(&self, source: &str, begins: &str, before: Micros) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
-        let sql = "DELETE FROM ledger WHERE source = $1 AND done = 1 AND at < $2";
-        let gone = sqlx::query(sql).bind(key(source)).bind(before.0).execute(&mut *tx).await;
-        let gone = gone.map_err(|error| self.sql(error))?.rows_affected();
+        let counted = forget(&mut tx, source, begins, before).await.map_err(|error| self.sql(error))?;
         tx.commit().await.map_err(|error| self.sql(error))?;
-        Ok(gone)
+        Ok(counted)
     }
 }
 
@@ -140,6 +142,25 @@ pub(crate) async fn marks(
         }
     }
     Ok(marks)
+}
+
+async fn forget(connection: &mut AnyConnection, source: &str, begins: &str, before: Micros) -> sqlx::Result<u64> {
+    const OLD: &str = "source = $1 AND done = 1 AND at < $2 AND substr(origin, 1, length($3)) = $3 AND origin <> $4";
+    let sums = format!(
+        "SELECT count(*), CAST(coalesce(sum(events), 0) AS BIGINT), CAST(coalesce(sum(rejects), 0) AS BIGINT), \
+         coalesce(max(at), 0) FROM ledger WHERE {OLD}"
+    );
+    let sums = sqlx::query_as(AssertSqlSafe(sums)).bind(key(source)).bind(before.0).bind(begins).bind(FORGOTTEN);
+    let (rows, events, rejects, at): (i64, i64, i64, i64) = sums.fetch_one(&mut *connection).await?;
+    if rows == 0 {
+        return Ok(0);
+    }
+    let delete = sqlx::query(AssertSqlSafe(format!("DELETE FROM ledger WHERE {OLD}"))).bind(key(source));
+    delete.bind(before.0).bind(begins).bind(FORGOTTEN).execute(&mut *connection).await?;
+    let (events, rejects) = (count(events), count(rejects));
+    let all = Mark { origin: FORGOTTEN.to_owned(), position: 0, done: true, events, rejects };
+    write(connection, source, Micros(at), &[all]).await?;
+    Ok(count(rows))
 }
 
 pub(crate) async fn write(

@@ -37,7 +37,7 @@ fn optimised_and_plain_evaluation_agree_on_every_public_event() {
     let (mut events, mut matched) = (0, 0);
     for batch in &batches {
         let optimised = detector.matches(batch);
-        assert_eq!(optimised, detector.matches_plainly(batch), "{} of {}", batch.source, batch.origin);
+        assert_eq!(optimised, detector.matches_plainly(batch), "{} of {:?}", batch.source, batch.origins);
         events += batch.rows();
         matched += optimised.rows().len();
     }
@@ -52,7 +52,7 @@ fn the_shipped_rules_agree_with_themselves_too() {
     let batches = asked.events(&plan);
     let mut detector = Detector::over(plan);
     for batch in &batches {
-        assert_eq!(detector.matches(batch), detector.matches_plainly(batch), "{} of {}", batch.source, batch.origin);
+        assert_eq!(detector.matches(batch), detector.matches_plainly(batch), "{} of {:?}", batch.source, batch.origins);
     }
 }
 

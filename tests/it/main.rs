@@ -9,6 +9,7 @@
 
 mod authoring; // what a rule author meets: tests, lints, coverage, schemas
 mod backtest; // what rules would have found, on any number of threads
+mod bad_days; // the service on a full disk, and what was unreadable read again
 mod bad_input; // bad input gets file, position and remedy, and nothing else is lost
 mod canary; // planted secrets are in no output
 mod cli; // every command, format and exit code
@@ -28,6 +29,7 @@ mod reference_page; // docs/REFERENCE.md against the tables in the code
 mod rule_schema; // the schemas for editors against the readers
 mod rules; // every shipped rule, mapping, playbook and guardrail
 mod run; // runs the binary in a folder of its own
+mod running; // the binary as a service
 mod service; // the service: what it finds, loses, tells and refuses
 mod sigma; // Sigma files as a user brings them
 mod sources; // public records of the other log sources

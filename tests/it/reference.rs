@@ -309,7 +309,7 @@ pub(crate) fn fates(file: &Path) -> BTreeMap<u64, &'static str> {
             let bytes = chunk.document(span).to_vec();
             let alone = Span { start: 0, end: bytes.len(), place: span.place };
             let mut found = Normalised::default();
-            normaliser.normalise(Chunk { origin: chunk.origin.clone(), bytes, spans: vec![alone] }, &mut found);
+            normaliser.normalise(Chunk { origins: chunk.origins.clone(), bytes, spans: vec![alone] }, &mut found);
             fates.insert(span.place.line.unwrap_or_default(), fate(&found));
         }
     }

@@ -106,13 +106,16 @@ class Pubsub:
     def send(self, records):
         again = self.dice.random() < TWICE
         self.twice += len(records) * again
-        body = json.dumps({"messages": [{"data": base64.b64encode(one.encode()).decode()} for one in records]})
         for _ in range(1 + again):
-            self.client.send("POST", "/v1/projects/keytrail/topics/audit:publish", body,
-                             {"Content-Type": "application/json"})
+            publish(self.client, "audit", records)
 
     def finish(self):
         return {"twice": self.twice, "again": self.client.again}
+
+
+def publish(client, topic, records):
+    body = json.dumps({"messages": [{"data": base64.b64encode(one.encode()).decode()} for one in records]})
+    client.send("POST", f"/v1/projects/keytrail/topics/{topic}:publish", body, {"Content-Type": "application/json"})
 
 
 class Push:

@@ -62,7 +62,7 @@ fn events(rows: &[(i64, &str, &str, &str)]) -> EventBatch {
     let columns = schema::FIELDS.iter().map(column).collect();
     let fields = schema::FIELDS.iter().map(|field| Field::new(field.name, field.kind.arrow(), true));
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns).expect("a batch");
-    EventBatch { source: SOURCE.into(), origin: "t".into(), batch, places: vec![Place::default(); rows.len()] }
+    EventBatch { source: SOURCE.into(), origins: "t".into(), batch, places: vec![Place::default(); rows.len()] }
 }
 
 /// The rows that match, by way of the index; plainly they are the same.

@@ -1,7 +1,6 @@
 //! Cutting the buffer into chunks at line ends: a bad, endless or half line loses only itself.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use keytrail_model::Place;
 
@@ -47,7 +46,7 @@ impl Reader {
 
     pub(super) fn hand_on(&mut self, bytes: Vec<u8>, spans: Vec<Span>) {
         if !spans.is_empty() {
-            self.ready.push_back(Ok(Chunk { origin: Arc::clone(&self.origin), bytes, spans }));
+            self.ready.push_back(Ok(Chunk::of(&*self.origin, bytes, spans)));
         }
     }
 
@@ -59,7 +58,7 @@ impl Reader {
             let end = start + memchr::memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
             self.lines += 1;
             let line = trimmed(bytes, start..end);
-            let place = Place { line: Some(self.lines), record: None, byte: byte + line.start as u64 };
+            let place = Place { part: 0, line: Some(self.lines), record: None, byte: byte + line.start as u64 };
             let last = end == bytes.len();
             let cut = last && self.cut_short(bytes, &line);
             if !line.is_empty() && !cut {
@@ -113,7 +112,7 @@ impl Reader {
         if self.too_long("line", &self.buffer, self.buffer.len()).is_none() {
             return;
         }
-        let place = Place { line: Some(self.lines + 1), record: None, byte: self.byte };
+        let place = Place { part: 0, line: Some(self.lines + 1), record: None, byte: self.byte };
         let (bytes, _) = self.take(self.buffer.len());
         let head = bytes.get(..HEAD_BYTES).unwrap_or(&bytes).to_vec();
         self.searched = 0;

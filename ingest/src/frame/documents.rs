@@ -34,7 +34,7 @@ impl Reader {
 
     fn document_span(&mut self, bytes: &[u8], range: Range<usize>, byte: u64) -> Option<Span> {
         self.documents += 1;
-        let place = Place { line: None, record: Some(self.documents), byte: byte + range.start as u64 };
+        let place = Place { part: 0, line: None, record: Some(self.documents), byte: byte + range.start as u64 };
         let text = bytes.get(range.clone()).unwrap_or_default();
         if let Some(reason) = self.too_long("document", text, text.len()) {
             self.reject(place, reason);
@@ -48,7 +48,7 @@ impl Reader {
         if self.buffer.len() <= self.limits.document_bytes_max {
             return;
         }
-        let place = Place { line: None, record: Some(self.documents + 1), byte: self.byte };
+        let place = Place { part: 0, line: None, record: Some(self.documents + 1), byte: self.byte };
         let max = self.limits.document_bytes_max;
         let reason = format!(
             "document is longer than the limit of {max} bytes, the rest of the file is not read; raise \

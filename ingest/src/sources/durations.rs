@@ -1,4 +1,4 @@
-//! Durations as they are written in the configuration: `200ms`, `60s`, `5m`.
+//! Durations as they are written in the configuration: `200ms`, `60s`, `5m`, `7d`.
 
 use std::time::Duration;
 
@@ -11,9 +11,11 @@ pub(super) fn duration(name: &str, field: &str, text: &str) -> Result<Duration, 
     })
 }
 
-/// For who says in other words what is wrong.
-pub(super) fn read(text: &str) -> Option<Duration> {
-    text.parse::<jiff::SignedDuration>().ok().and_then(|read| Duration::try_from(read).ok())
+/// For who says in other words what is wrong. A day has 24 hours.
+#[must_use]
+pub fn read(text: &str) -> Option<Duration> {
+    let span = text.parse::<jiff::Span>().ok()?;
+    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
 }
 
 /// The wall clock, where the protocol asks for it.

@@ -13,6 +13,7 @@ use keytrail_model::{Micros, stable_id};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
+use super::durations::duration;
 use super::{
     Check, Delivery, Extent, Gap, Lag, Listed, Listing, Part, Proof, Receipt, Source, SourceError, Surroundings,
 };
@@ -24,23 +25,23 @@ use tail::{Begins, Piece};
 pub struct FilesConfig {
     /// A folder, a file or a glob.
     pub at: String,
-    /// How often it is looked through, in seconds.
+    /// How often it is looked through.
     #[serde(default = "one")]
-    pub every: f64,
-    /// How long a file that is no plain lines must rest before it is read, and a last line without its end, in seconds.
+    pub every: String,
+    /// How long a file that is no plain lines must rest before it is read, and a last line without its end.
     #[serde(default = "five")]
-    pub settle: f64,
+    pub settle: String,
     /// Whether names tell files apart, because who writes them never uses one twice.
     #[serde(skip)]
     pub named: bool,
 }
 
-fn one() -> f64 {
-    1.0
+fn one() -> String {
+    "1s".to_owned()
 }
 
-fn five() -> f64 {
-    5.0
+fn five() -> String {
+    "5s".to_owned()
 }
 
 /// What is known of one file.
@@ -59,7 +60,10 @@ struct Known {
 
 pub struct Files {
     name: String,
-    config: FilesConfig,
+    at: String,
+    every: Duration,
+    settle: Duration,
+    named: bool,
     limits: Limits,
     known: BTreeMap<String, Known>,
     /// From the ledger.
@@ -73,13 +77,12 @@ pub struct Files {
 
 impl Files {
     pub fn open(name: &str, config: &FilesConfig, around: &Surroundings) -> Result<Self, SourceError> {
-        let sane = |seconds: f64| (0.0..=86_400.0).contains(&seconds);
-        if !sane(config.every) || !sane(config.settle) {
-            return Err(SourceError::config(name, "`every` and `settle` are seconds, from 0 to 86400"));
-        }
         Ok(Self {
             name: name.to_owned(),
-            config: config.clone(),
+            at: config.at.clone(),
+            every: duration(name, "every", &config.every)?,
+            settle: duration(name, "settle", &config.settle)?,
+            named: config.named,
             limits: around.limits.clone(),
             known: BTreeMap::new(),
             resumed: BTreeMap::new(),
@@ -92,10 +95,10 @@ impl Files {
 
     /// Looks through the folder; it may be missing for a while.
     fn look(&mut self) -> Result<(), SourceError> {
-        let place = Path::new(&self.config.at);
-        let files = match expand(std::slice::from_ref(&self.config.at)) {
+        let place = Path::new(&self.at);
+        let files = match expand(std::slice::from_ref(&self.at)) {
             Ok(files) => files.files,
-            Err(_) if self.config.at.contains(['*', '?', '[']) => Vec::new(),
+            Err(_) if self.at.contains(['*', '?', '[']) => Vec::new(),
             Err(fault) => return Err(SourceError::unreachable(format!("`{}`", place.display()), fault)),
         };
         let now = Instant::now();
@@ -109,7 +112,7 @@ impl Files {
                 self.waiting |= path.metadata().is_ok_and(|about| about.len() > 0);
                 continue;
             };
-            let id = if self.config.named { name_of(&path) } else { begins.id() };
+            let id = if self.named { name_of(&path) } else { begins.id() };
             self.note(id.clone(), path, &begins, now);
             here.push(id);
         }
@@ -142,7 +145,7 @@ impl Files {
 
     /// The next piece of the first file that has one.
     fn take(&mut self) -> Result<Option<Delivery>, SourceError> {
-        let settle = Duration::from_secs_f64(self.config.settle);
+        let settle = self.settle;
         let mut waiting = false;
         let mut found = None;
         for (id, known) in &mut self.known {
@@ -194,7 +197,7 @@ fn piece(id: &str, known: &mut Known, limits: &Limits, rests: bool) -> Result<Op
 #[async_trait]
 impl Source for Files {
     async fn next(&mut self, wait: Duration) -> Result<Option<Delivery>, SourceError> {
-        let every = Duration::from_secs_f64(self.config.every);
+        let every = self.every;
         let until = Instant::now() + wait;
         loop {
             if let Some(delivery) = self.take()? {
@@ -251,7 +254,7 @@ impl Source for Files {
     }
 
     async fn check(&mut self) -> Vec<Check> {
-        let what = format!("read `{}`", self.config.at);
+        let what = format!("read `{}`", self.at);
         let fault = self.look().err().map(|error| error.to_string());
         let unreadable = self.known.values().find_map(|known| {
             let fault = std::fs::File::open(&known.path).err()?;
@@ -297,7 +300,7 @@ impl Source for Files {
 
 impl std::fmt::Debug for Files {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Files").field("name", &self.name).field("at", &self.config.at).finish_non_exhaustive()
+        f.debug_struct("Files").field("name", &self.name).field("at", &self.at).finish_non_exhaustive()
     }
 }
 

@@ -103,7 +103,12 @@ impl Http {
         let limits =
             Limits { document_bytes_max: config.body_max, inflate_max: config.body_max, ..around.limits.clone() };
         let open = Arc::new(Open { key, spool, limits, spool_max: config.spool_max });
-        let files = FilesConfig { at: config.spool.display().to_string(), every: 0.1, settle: 5.0, named: true };
+        let files = FilesConfig {
+            at: config.spool.display().to_string(),
+            every: "100ms".to_owned(),
+            settle: "5s".to_owned(),
+            named: true,
+        };
         let files = Files::open(name, &files, around)?;
         Ok(Self { files, open, body_max: config.body_max, at, server: None })
     }

@@ -27,7 +27,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::config::{Settings, Start};
 use self::context::{Callbacks, Key, settled_elsewhere};
@@ -47,6 +47,8 @@ pub struct Kafka {
     consumer: Option<Arc<StreamConsumer<Callbacks>>>,
     lanes: Lanes,
     refills: Refills,
+    /// Only what is wanted again is read, and the group is left alone.
+    outside: bool,
     gathering: Gathering,
     receipts: Receipt,
     /// To be told once what was gathered before it is handed over.
@@ -84,6 +86,7 @@ impl Kafka {
             consumer: None,
             lanes: Lanes::default(),
             refills: Refills::default(),
+            outside: false,
             gathering: Gathering::default(),
             receipts: 0,
             fault: None,
@@ -321,12 +324,16 @@ impl Drop for Kafka {
 impl Source for Kafka {
     async fn next(&mut self, wait: Duration) -> Result<Option<Delivery>, SourceError> {
         let until = Instant::now() + wait;
-        let consumer = self.connected().await?;
         let again = self.refills.next(&self.settings, self.receipts + 1).await?;
         if let Some(again) = again {
             self.receipts = again.receipt;
             return Ok(Some(again));
         }
+        if self.outside {
+            sleep_until(until).await;
+            return Ok(None);
+        }
+        let consumer = self.connected().await?;
         // While brokers are away librdkafka tells each attempt; the last one is told if nothing comes meanwhile.
         let mut told = None;
         loop {
@@ -378,6 +385,10 @@ impl Source for Kafka {
         self.lanes.idle()
     }
 
+    fn exhausted(&self) -> bool {
+        if self.outside { self.refills.is_empty() } else { !self.idle().is_empty() }
+    }
+
     async fn check(&mut self) -> Vec<Check> {
         let what = format!("connection to {}", self.settings.brokers);
         match probe::ask(&self.settings, |probe| Ok(probe.checks())).await {
@@ -402,7 +413,9 @@ impl Source for Kafka {
         Ok(Listing::Ranges(ranges.await?))
     }
 
+    /// By who has read nothing yet: these alone, whoever has the partitions.
     async fn refill(&mut self, gaps: &[Gap]) -> Result<(), SourceError> {
+        self.outside = self.consumer.is_none();
         for gap in gaps {
             let (Some(key), Some((from, to))) = (lanes::key(&gap.origin), gap.range) else { continue };
             match self.lanes.get_mut(&key) {

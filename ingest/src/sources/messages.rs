@@ -8,6 +8,7 @@ use crate::{Chunk, Limits, Reader, Span};
 
 /// Gathers the messages of one origin.
 pub struct Messages {
+    origin: Arc<str>,
     limits: Limits,
     chunk: Chunk,
     done: Vec<Result<Chunk, Reject>>,
@@ -16,8 +17,8 @@ pub struct Messages {
 impl Messages {
     #[must_use]
     pub fn new(origin: &str, limits: &Limits) -> Self {
-        let chunk = Chunk { origin: Arc::from(origin), bytes: Vec::new(), spans: Vec::new() };
-        Self { limits: limits.clone(), chunk, done: Vec::new() }
+        let chunk = Chunk::of(origin, Vec::new(), Vec::new());
+        Self { origin: Arc::from(origin), limits: limits.clone(), chunk, done: Vec::new() }
     }
 
     /// One message, which may be one record, several lines, or packed. `position` tells it from the others of its origin.
@@ -26,7 +27,7 @@ impl Messages {
         if plain && bytes.len() <= self.limits.record_bytes_max {
             return self.append(bytes, &[(0..bytes.len(), None)], position);
         }
-        let origin = Arc::clone(&self.chunk.origin);
+        let origin = Arc::clone(&self.origin);
         let read = Reader::over(&origin, bytes.to_vec(), &self.limits);
         let mut number = 0;
         for read in read.into_iter().flatten() {
@@ -63,7 +64,7 @@ impl Messages {
     }
 
     fn cut(&mut self) {
-        let fresh = Chunk { origin: Arc::clone(&self.chunk.origin), bytes: Vec::new(), spans: Vec::new() };
+        let fresh = Chunk::of(&*self.origin, Vec::new(), Vec::new());
         let full = std::mem::replace(&mut self.chunk, fresh);
         if !full.spans.is_empty() {
             self.done.push(Ok(full));

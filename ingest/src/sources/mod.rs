@@ -26,6 +26,7 @@ use keytrail_model::{Micros, Reject};
 use crate::Chunk;
 
 pub use config::{SourceConfig, Surroundings, open};
+pub use durations::read as read_duration;
 pub use messages::Messages;
 pub use secret::same_secret;
 
@@ -92,6 +93,11 @@ pub trait Source: Send {
     /// Whether nothing is known that is still to be handed over, for a run that ends. Asked when nothing came.
     fn exhausted(&self) -> bool {
         !self.idle().is_empty()
+    }
+
+    /// How the origins begin that name what comes once, and again only soon: the ledger need not know them for good.
+    fn forgets(&self) -> Option<String> {
+        None
     }
 
     /// Whether it wants to be told at its start what the ledger knows, to go on from there and not from the beginning.

@@ -17,7 +17,7 @@ use crate::pipeline::Input;
 
 /// Batches that wait for the lake before the run waits for it.
 const WAITING: usize = 4;
-const EVERYTHING: (Micros, Micros) = (Micros(i64::MIN), Micros(i64::MAX));
+pub const EVERYTHING: (Micros, Micros) = (Micros(i64::MIN), Micros(i64::MAX));
 
 pub async fn run(global: &Global, command: Command) -> Result<()> {
     let config = Config::load(global)?;
@@ -76,7 +76,8 @@ pub async fn inputs(lake: &Lake, since: Option<Micros>, until: Option<Micros>) -
 }
 
 /// Files of days before a time, and of the oldest days as long as the rest is more than so many bytes.
-fn outlived(mut files: Vec<LakeFile>, before: Option<Micros>, bytes_max: Option<u64>) -> Vec<LakeFile> {
+#[must_use]
+pub fn outlived(mut files: Vec<LakeFile>, before: Option<Micros>, bytes_max: Option<u64>) -> Vec<LakeFile> {
     files.sort_by_key(|file| file.day);
     let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
     let mut old = 0;

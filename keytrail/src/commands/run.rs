@@ -1,6 +1,9 @@
 //! `keytrail run`: the service in this process, with its logs, its signals and its end.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
+use keytrail_store::StoreError;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -21,6 +24,9 @@ use crate::service::{Made, Service, Stop, sources};
 /// Spans of libraries are theirs.
 const OURS: &str = "off,keytrail=info";
 
+/// After how long a database that does not answer is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Unless `KEYTRAIL_LOG` says otherwise.
 const USUAL: &str = "warn,keytrail=info,keytrail_ingest=info,keytrail_store=info";
 
@@ -28,7 +34,7 @@ pub async fn run(global: &Global, run: &Run) -> Result<()> {
     let config = Config::load(global)?;
     let traces = logging(run, &config)?;
     let pack = Pack::with(&config.rule_set(&run.rule_set))?;
-    let service = Service::open(config.clone(), &pack, run.once || run.check).await?;
+    let service = opened(&config, &pack, run).await?;
     if run.check {
         return check(global, &config, service).await;
     }
@@ -50,6 +56,20 @@ pub async fn run(global: &Global, run: &Run) -> Result<()> {
     match ended_by.is_finished().then_some(ended_by) {
         Some(ended) => Err(Failure::Stopped(ended.await?).into()),
         None => Ok(()),
+    }
+}
+
+/// A service waits for its database: both may be started together.
+async fn opened(config: &Config, pack: &Pack, run: &Run) -> Result<Service> {
+    let ends = run.once || run.check;
+    loop {
+        match Service::open(config.clone(), pack, ends).await {
+            Err(fault) if !ends && fault.downcast_ref().is_some_and(StoreError::passes) => {
+                tracing::warn!("{fault:#}; it is tried again");
+                tokio::time::sleep(RETRY).await;
+            }
+            done => return done,
+        }
     }
 }
 

@@ -216,7 +216,7 @@ fn unknown(outcome: &Outcome) -> Vec<UnknownSchema> {
     let shape = |(keys, unknown): (&String, &keytrail_ingest::Unknown)| UnknownSchema {
         what: keys.clone(),
         records: unknown.count,
-        example: unknown.first.clone(),
+        example: unknown.first.to_string(),
     };
     outcome.unknown.iter().map(shape).collect()
 }

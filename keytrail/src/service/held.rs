@@ -20,21 +20,22 @@ const AHEAD: i64 = 300 * Micros::SECOND;
 /// Stands before the records, on a line of its own.
 #[derive(Serialize, Deserialize)]
 struct Head {
-    origin: String,
-    /// Length, line, record and byte of each.
-    places: Vec<(usize, Option<u64>, Option<u64>, u64)>,
+    origins: Vec<String>,
+    /// Length, origin, line, record and byte of each.
+    places: Vec<(usize, u32, Option<u64>, Option<u64>, u64)>,
 }
 
 /// The events of one chunk; `None` where there are none.
 pub fn pack(lane: &str, batches: &[EventBatch], arrived: Micros) -> Result<Option<Held>> {
-    let Some(origin) = batches.first().map(|batch| batch.origin.to_string()) else { return Ok(None) };
+    let Some(batch) = batches.first() else { return Ok(None) };
+    let origins = batch.origins.iter().map(ToString::to_string).collect();
     let (mut places, mut records) = (Vec::new(), Vec::new());
     let (mut first, mut last) = (Micros(i64::MAX), Micros(i64::MIN));
     for batch in batches {
         for row in 0..batch.rows() {
             let raw = batch.text("raw", row).unwrap_or("null");
             let place = batch.places.get(row).copied().unwrap_or_default();
-            places.push((raw.len(), place.line, place.record, place.byte));
+            places.push((raw.len(), place.part, place.line, place.record, place.byte));
             records.extend_from_slice(raw.as_bytes());
             let time = Micros(batch.time(row).0.min(arrived.0.saturating_add(AHEAD)));
             (first, last) = (first.min(time), last.max(time));
@@ -44,7 +45,7 @@ pub fn pack(lane: &str, batches: &[EventBatch], arrived: Micros) -> Result<Optio
         return Ok(None);
     }
     let events = places.len() as u64;
-    let mut bytes = serde_json::to_vec(&Head { origin, places })?;
+    let mut bytes = serde_json::to_vec(&Head { origins, places })?;
     bytes.push(b'\n');
     bytes.append(&mut records);
     let body = zstd::bulk::compress(&bytes, LEVEL).context("cannot pack records")?;
@@ -59,10 +60,11 @@ pub fn unpack(body: &[u8]) -> Result<Chunk> {
     let head: Head = serde_json::from_slice(bytes.get(..end).unwrap_or_default())?;
     let mut start = end + 1;
     let mut spans = Vec::with_capacity(head.places.len());
-    for (len, line, record, byte) in head.places {
-        spans.push(Span { start, end: start + len, place: Place { line, record, byte } });
+    for (len, part, line, record, byte) in head.places {
+        spans.push(Span { start, end: start + len, place: Place { part, line, record, byte } });
         start += len;
     }
     ensure!(start == bytes.len(), "held records are {} bytes, and {start} were written", bytes.len());
-    Ok(Chunk { origin: Arc::from(head.origin.as_str()), bytes, spans })
+    let origins = head.origins.into_iter().map(Arc::from).collect();
+    Ok(Chunk { origins, bytes, spans })
 }

@@ -17,6 +17,7 @@ use super::lease::{Holding, keep};
 use super::settings::Settings;
 use super::shared::{Shared, Stop};
 use super::stages::Stages;
+use super::upkeep::Upkeep;
 use super::{late, metrics};
 use crate::commands::counted;
 
@@ -28,8 +29,8 @@ const PAGE: u32 = 64;
 const BATCH: usize = 16;
 /// How long nothing is looked for when nothing is said.
 const NAP: Duration = Duration::from_millis(250);
-/// Events that are written to the lake before a checkpoint must follow.
-const LAKE_ROWS: usize = 50_000;
+/// Bytes of records that wait for the lake before a checkpoint must follow; with their columns they are twice that.
+const LAKE_BYTES: usize = 32 << 20;
 /// Event time after which a record that comes again is no longer known by itself; the lake still knows it.
 const HORIZON: i64 = 3_600 * Micros::SECOND;
 const RETRY: Duration = Duration::from_secs(1);
@@ -57,8 +58,9 @@ struct Term<'a> {
     lease: Lease,
     engine: Engine,
     kept: Vec<EventBatch>,
-    rows: usize,
+    bytes: usize,
     saved: Instant,
+    upkeep: Upkeep,
     /// Where the watermark stood, and since when.
     stuck: (Option<Micros>, Instant),
     asked: Option<Instant>,
@@ -101,7 +103,17 @@ impl Leader {
             info!(cursor = checkpoint.cursor, "goes on from the last checkpoint");
         }
         let (saved, stuck) = (Instant::now(), (None, Instant::now()));
-        let mut term = Term { of: self, lease, engine, kept: Vec::new(), rows: 0, saved, stuck, asked: None };
+        let mut term = Term {
+            of: self,
+            lease,
+            engine,
+            kept: Vec::new(),
+            bytes: 0,
+            saved,
+            upkeep: Upkeep::new(),
+            stuck,
+            asked: None,
+        };
         term.run(stop).await
     }
 }
@@ -126,9 +138,10 @@ impl Term<'_> {
             }
             let busy = read + evaluated > 0;
             let due = !learns && self.saved.elapsed() >= self.of.settings.checkpoint_every;
-            if (due || self.rows >= LAKE_ROWS) && !self.checkpoint(false).await? {
+            if (due || self.bytes >= LAKE_BYTES) && !self.checkpoint(false).await? {
                 return Ok(Ended::Superseded);
             }
+            self.upkeep.when_due(&self.of.lake, &self.of.settings).await;
             if !busy && self.of.settings.once && self.is_drained().await? {
                 return self.drain().await;
             }
@@ -166,7 +179,7 @@ impl Term<'_> {
         for seq in &ready {
             let body = self.body(*seq).await?;
             let batches = tokio::task::block_in_place(|| self.engine.evaluate(*seq, &body))?;
-            self.rows += batches.iter().map(EventBatch::rows).sum::<usize>();
+            self.bytes += batches.iter().map(record_bytes).sum::<usize>();
             self.kept.extend(batches);
         }
         Ok(ready.len())
@@ -200,7 +213,7 @@ impl Term<'_> {
             writer.add(&batch).await?;
         }
         writer.finish().await?;
-        self.rows = 0;
+        self.bytes = 0;
         let settled = self.engine.settled().unwrap_or(Micros(i64::MIN));
         let forget = Micros(settled.0.saturating_sub(HORIZON));
         let seen = self.engine.seen.turn();
@@ -273,7 +286,7 @@ impl Term<'_> {
     async fn drain(&mut self) -> Result<Ended> {
         self.engine.last();
         while self.evaluate().await? > 0 {
-            let full = self.rows >= LAKE_ROWS;
+            let full = self.bytes >= LAKE_BYTES;
             if !self.tell(false).await? || (full && !self.checkpoint(false).await?) {
                 return Ok(Ended::Superseded);
             }
@@ -288,6 +301,10 @@ impl Term<'_> {
             Saved::Superseded => bail!("another replica evaluates the same store; stop it, or leave out --once"),
         }
     }
+}
+
+fn record_bytes(batch: &EventBatch) -> usize {
+    (0..batch.rows()).filter_map(|row| batch.text("raw", row)).map(str::len).sum()
 }
 
 fn arrived(row: &InboxRow) -> Arrived<'_> {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use keytrail_ingest::Normalised;
 use keytrail_model::Finding;
 use keytrail_store::{InboxDepth, Intake};
 use metrics::{counter, gauge, histogram};
@@ -66,8 +65,7 @@ pub fn repeated(source: &str) {
     counter!("keytrail_source_repeated_total", "source" => source.to_owned()).increment(1);
 }
 
-pub fn set_aside(source: &str, found: &Normalised) {
-    let ignored = found.ignored.values().sum();
+pub fn set_aside(source: &str, ignored: u64) {
     counter!("keytrail_source_ignored_total", "source" => source.to_owned()).increment(ignored);
 }
 

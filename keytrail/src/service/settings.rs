@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use keytrail_ingest::sources::read_duration;
 use keytrail_model::Micros;
 
 use crate::config::{Config, expanded};
@@ -29,6 +30,9 @@ pub struct Settings {
     pub stall: Duration,
     /// How far back late events are put right.
     pub reevaluate: i64,
+    /// How long a day of the lake is kept, and how large it may grow.
+    pub lake_keep: Option<i64>,
+    pub lake_bytes_max: Option<u64>,
     pub out: PathBuf,
     /// A run over what is there, which no clock moves on.
     pub once: bool,
@@ -54,6 +58,16 @@ impl Settings {
             };
             Ok((name.clone(), micros(said.transpose()?.unwrap_or(usual))))
         });
+        let reevaluate = micros(duration("run.reevaluate", &run.reevaluate)?);
+        let lake_keep = config.lake.keep.as_deref().map(|text| duration("lake.keep", text).map(micros)).transpose()?;
+        if let (Some(keep), Some(said)) = (lake_keep, &config.lake.keep)
+            && keep < reevaluate
+        {
+            let again = &run.reevaluate;
+            bail!(
+                "`lake.keep: {said}` is less than `run.reevaluate: {again}`, for which late events are put right from the lake"
+            );
+        }
         Ok(Self {
             replica: run.replica.as_deref().map(expanded).filter(|name| !name.is_empty()).unwrap_or_else(nameless),
             lateness: lateness.collect::<Result<_>>()?,
@@ -61,7 +75,9 @@ impl Settings {
             lease: duration("run.lease", &run.lease)?,
             inbox_bytes_max: run.inbox_bytes_max,
             stall: duration("run.stall", &run.stall)?,
-            reevaluate: micros(duration("run.reevaluate", &run.reevaluate)?),
+            reevaluate,
+            lake_keep,
+            lake_bytes_max: config.lake.bytes_max,
             out: config.out.clone(),
             once: false,
             now,
@@ -76,18 +92,7 @@ fn nameless() -> String {
 
 /// `250ms`, `30s`, `15m`, `12h`, `7d`.
 pub fn duration(key: &str, text: &str) -> Result<Duration> {
-    let split = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3_600.0,
-        "d" => 86_400.0,
-        _ => bail!("`{key}: {text}` is no duration; write one such as 30s, 15m or 7d"),
-    };
-    let number: f64 = number.parse().with_context(|| format!("`{key}: {text}` is no duration"))?;
-    Duration::try_from_secs_f64(number * seconds).with_context(|| format!("`{key}: {text}` is out of range"))
+    read_duration(text).with_context(|| format!("`{key}: {text}` is no duration; write one such as 30s, 15m or 7d"))
 }
 
 #[must_use]

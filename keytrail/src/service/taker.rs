@@ -1,4 +1,4 @@
-//! Takes in what one source delivers: reads it, finds what one record alone shows, packs the rest for its turn, and
+//! Takes in what one source delivers: reads it from where the ledger says, commits what came of it in steps, and
 //! acknowledges once all of it is committed.
 
 use std::collections::BTreeMap;
@@ -6,18 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use keytrail_detect::Detector;
-use keytrail_ingest::sources::{BROKEN, Delivery, Extent, Part, Source, SourceError};
-use keytrail_ingest::{Chunk, Normalised, Normaliser};
-use keytrail_lineage::Enricher;
-use keytrail_model::{EntryBody, EventBatch, Finding, Micros, Place, Reject};
+use keytrail_ingest::Chunk;
+use keytrail_ingest::sources::{BROKEN, Chunks, Delivery, Extent, Part, Source, SourceError};
+use keytrail_model::{EntryBody, Micros, Place, Reject};
 use keytrail_store::{Expected, Intake, Mark, Store, StoreError, TakenIn, entry};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument, info, info_span, warn};
 
-use super::held::pack;
 use super::metrics;
+use super::reading::{Counted, Reading};
 use super::reconcile::reconcile;
 use super::settings::Settings;
 use super::shared::{Shared, Stop, Trouble};
@@ -25,6 +23,9 @@ use super::stages::Stages;
 
 /// How long a source is waited for before it counts as idle.
 const WAIT: Duration = Duration::from_secs(1);
+/// Bytes that are read as one chunk where many small parts come: what is done once for a chunk weighs by far more than what
+/// is done once for an event.
+const TOGETHER: usize = 1 << 20;
 /// Packed bytes that are committed at once.
 const STEP: usize = 4 << 20;
 /// How long a source that does not know its end must be silent to count as idle: after a stop, what waits there comes
@@ -33,6 +34,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// How often a source is asked how far behind it is, and is held against its provider's list.
 const ASK_LAG: Duration = Duration::from_mins(1);
 const RECONCILE: Duration = Duration::from_hours(1);
+/// How long a message is remembered that came: by far longer than one whose acknowledgement was lost takes to come again.
+const REMEMBERED: i64 = 7 * 86_400 * Micros::SECOND;
 /// How far back it is held against the list.
 const LISTED: i64 = 86_400 * Micros::SECOND;
 /// Faults in a row that end a run over what is there.
@@ -44,8 +47,6 @@ const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Rejects of one step that are kept one by one.
 const REJECTS_KEPT: usize = 1_000;
-/// A session key that may yet turn out to stem from a static key: what is said of it waits for its turn.
-const UNDECIDED: &str = "console_or_unknown_parent";
 
 /// One source and what reads it.
 pub struct Taker {
@@ -69,20 +70,23 @@ pub struct Taker {
     pub again: bool,
 }
 
-/// What turns chunks into what is committed.
-struct Reading {
-    normaliser: Normaliser,
-    detector: Detector,
-    enricher: Enricher,
-}
-
 /// What is committed at once.
 #[derive(Default)]
 struct Step {
     intake: Intake,
+    together: Together,
     bytes: usize,
     events: u64,
     arrived: Option<Instant>,
+}
+
+/// Small parts of one lane that are read as one chunk, and how far each of them was read then.
+#[derive(Default)]
+struct Together {
+    lane: String,
+    chunks: Vec<Chunk>,
+    marks: Vec<Mark>,
+    bytes: usize,
 }
 
 impl Taker {
@@ -178,6 +182,7 @@ impl Taker {
         let next = tokio::select! { next = self.source.next(WAIT) => next?, () = stop.wait() => return Ok(()) };
         self.shared.trouble(&self.name, None);
         (self.backoff, self.faults) = (BACKOFF, 0);
+        self.ask().await;
         match next {
             Some(delivery) => {
                 let span = info_span!("delivery", source = self.name);
@@ -200,7 +205,6 @@ impl Taker {
         let silent = self.source.knows_its_end() || self.came.elapsed() >= SILENCE;
         self.shared.exhausted(&self.name, silent && self.source.exhausted());
         self.shared.progress(&self.name, (self.settings.now)());
-        self.ask().await;
         if !silent {
             return Ok(());
         }
@@ -230,6 +234,7 @@ impl Taker {
             return;
         }
         self.reconciled = Instant::now();
+        self.forget().await;
         // What is on its way is no gap.
         let late = self.settings.lateness.get(&self.name).copied().unwrap_or(0);
         let until = Micros((self.settings.now)().0 - late);
@@ -237,6 +242,16 @@ impl Taker {
         match reconcile((&self.name, self.source.as_mut()), &self.store, times).await {
             Ok(found) => metrics::gaps(&self.name, found.gaps.len()),
             Err(fault) => warn!(source = self.name, "it cannot be held against its provider's list: {fault:#}"),
+        }
+    }
+
+    async fn forget(&mut self) {
+        let Some(begins) = self.source.forgets() else { return };
+        let before = Micros((self.settings.now)().0 - REMEMBERED);
+        match self.store.forget_done(&self.name, &begins, before).await {
+            Ok(0) => {}
+            Ok(gone) => info!(source = self.name, gone, "messages that will not come again are forgotten"),
+            Err(fault) => warn!(source = self.name, "old messages cannot be forgotten: {fault}"),
         }
     }
 
@@ -284,6 +299,12 @@ impl Taker {
         {
             step.reject(gone(&origin, mark.position, from));
         }
+        if extent == Extent::Whole && at == 0 {
+            match tokio::task::block_in_place(|| alone(chunks)) {
+                Ok(chunk) => return self.join(step, lane, origin, chunk),
+                Err(all) => chunks = all,
+            }
+        }
         let mut counted = (0, 0);
         loop {
             let read = tokio::task::block_in_place(|| chunks.next());
@@ -302,8 +323,17 @@ impl Taker {
                 step.expect(&origin, Some(at));
             }
             let arrived = (self.settings.now)();
-            let (events, rejects) = self.reading.read(read, (&lane, arrived), step, &self.name)?;
-            counted = (counted.0 + events, counted.1 + rejects);
+            match read {
+                Ok(chunk) => {
+                    for (events, rejects) in self.read(chunk, (&lane, arrived), step)?.into_values() {
+                        counted = (counted.0 + events, counted.1 + rejects);
+                    }
+                }
+                Err(reject) => {
+                    step.reject(reject);
+                    counted.1 += 1;
+                }
+            }
             at = next.map_or(at, |next| next.max(at));
         }
         match extent {
@@ -314,17 +344,52 @@ impl Taker {
         Ok(())
     }
 
+    /// Puts a part that is one small chunk to the others of its lane.
+    fn join(&mut self, step: &mut Step, lane: String, origin: String, chunk: Chunk) -> Result<()> {
+        if step.together.lane != lane {
+            self.read_together(step)?;
+            step.together.lane = lane;
+        }
+        let position = last_byte(&chunk).map_or(0, |byte| byte + 1);
+        step.together.bytes += chunk.bytes.len();
+        step.together.chunks.push(chunk);
+        step.together.marks.push(Mark { origin, position, done: true, ..Mark::default() });
+        if step.together.bytes >= TOGETHER { self.read_together(step) } else { Ok(()) }
+    }
+
+    fn read_together(&mut self, step: &mut Step) -> Result<()> {
+        let Together { lane, chunks, mut marks, .. } = std::mem::take(&mut step.together);
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let counted = self.read(Chunk::joined(chunks), (&lane, (self.settings.now)()), step)?;
+        for (mark, part) in marks.iter_mut().zip(0..) {
+            (mark.events, mark.rejects) = counted.get(&part).copied().unwrap_or_default();
+        }
+        step.intake.marks.append(&mut marks);
+        Ok(())
+    }
+
+    /// One chunk into the step.
+    fn read(&mut self, chunk: Chunk, (lane, arrived): (&str, Micros), step: &mut Step) -> Result<Counted> {
+        let read = tokio::task::block_in_place(|| self.reading.chunk(chunk, lane, arrived))?;
+        metrics::set_aside(&self.name, read.ignored);
+        step.bytes += read.held.as_ref().map_or(0, |held| held.body.len());
+        step.events += read.held.as_ref().map_or(0, |held| held.events);
+        step.intake.held.extend(read.held);
+        read.rejects.into_iter().for_each(|reject| step.reject(reject));
+        Ok(read.counted)
+    }
+
     /// Commits what was read so far.
     async fn commit(&mut self, step: &mut Step) -> Result<()> {
+        self.read_together(step)?;
         let Step { mut intake, events, arrived, .. } = std::mem::take(step);
         step.arrived = arrived;
         if intake.marks.is_empty() && intake.held.is_empty() {
             return Ok(());
         }
-        let found = self.reading.detector.findings();
-        self.reading.detector.clear();
-        for finding in found {
-            let finding = self.reading.early(finding);
+        for finding in self.reading.findings() {
             metrics::found(&finding);
             intake.early.push(entry(finding.last_seen, EntryBody::Finding(Box::new(finding)))?);
         }
@@ -342,6 +407,18 @@ impl Taker {
             metrics::latency(arrived.elapsed(), intake.early.len());
         }
         Ok(())
+    }
+}
+
+/// The only chunk of a part, where that is all it holds and small; else all of them.
+fn alone(mut chunks: Chunks) -> Result<Chunk, Chunks> {
+    match chunks.next() {
+        Some(Ok(chunk)) if chunk.bytes.len() <= TOGETHER => match chunks.next() {
+            None => Ok(chunk),
+            second => Err(Box::new([Ok(chunk)].into_iter().chain(second).chain(chunks))),
+        },
+        None => Err(Box::new(std::iter::empty())),
+        first => Err(Box::new(first.into_iter().chain(chunks))),
     }
 }
 
@@ -386,77 +463,6 @@ fn first_byte(chunk: &Chunk) -> Option<i64> {
 
 fn last_byte(chunk: &Chunk) -> Option<i64> {
     chunk.spans.last().and_then(|span| i64::try_from(span.place.byte).ok())
-}
-
-impl Reading {
-    fn over(stages: &Stages) -> Result<Self> {
-        let detector = Detector::over(Arc::clone(&stages.immediate));
-        Ok(Self { normaliser: stages.taker()?, detector, enricher: stages.enricher.clone() })
-    }
-
-    /// One chunk into the step: how many events and rejects.
-    fn read(
-        &mut self,
-        read: Result<Chunk, Reject>,
-        (lane, arrived): (&str, Micros),
-        step: &mut Step,
-        source: &str,
-    ) -> Result<(u64, u64)> {
-        let chunk = match read {
-            Ok(chunk) => chunk,
-            Err(reject) => {
-                step.reject(reject);
-                return Ok((0, 1));
-            }
-        };
-        let origin = Arc::clone(&chunk.origin);
-        tokio::task::block_in_place(|| {
-            let mut found = Normalised::default();
-            self.normaliser.normalise(chunk, &mut found);
-            metrics::set_aside(source, &found);
-            for (batch, from) in found.batches.iter().zip(&found.sources) {
-                self.detect(batch, from)?;
-            }
-            let held = pack(lane, &found.batches, arrived)?;
-            let events = held.as_ref().map_or(0, |held| held.events);
-            step.bytes += held.as_ref().map_or(0, |held| held.body.len());
-            step.events += events;
-            step.intake.held.extend(held);
-            let unknown = found.unknown.iter().map(|(shape, unknown)| {
-                let count = unknown.count;
-                let reason =
-                    format!("{count} records of no known log source, first at {}: keys {shape}", unknown.first);
-                Reject { position: Place::default().within(origin.to_string()), reason, record: String::new() }
-            });
-            let unknown: Vec<Reject> = unknown.collect();
-            let rejects = found.rejects.len() as u64 + found.unknown.values().map(|unknown| unknown.count).sum::<u64>();
-            found.rejects.into_iter().chain(unknown).for_each(|reject| step.reject(reject));
-            Ok((events, rejects))
-        })
-    }
-
-    fn detect(&mut self, batch: &EventBatch, from: &keytrail_ingest::Unfinished) -> Result<()> {
-        let decided = |row: usize| {
-            batch.text("credential_note", row) != Some(UNDECIDED)
-                || batch.text("credential_lifetime", row) != Some("ephemeral")
-        };
-        let matches = self.detector.matches(batch).retain(decided);
-        if matches.is_empty() {
-            return Ok(());
-        }
-        let rows = matches.rows();
-        let full = self.normaliser.complete(batch, from, &rows)?;
-        let full = self.enricher.enrich(full).map_err(|error| anyhow!("enrichment failed: {error}"))?;
-        self.detector.take(&matches.among(&rows), &full);
-        Ok(())
-    }
-
-    /// With its owner where the inventory knows one; else its turn will tell, and its ticket waits for that.
-    fn early(&self, mut finding: Finding) -> Finding {
-        let ownership = self.enricher.ownership(&finding.target);
-        finding.ownership = (ownership.confidence > 0.0).then_some(ownership);
-        finding
-    }
 }
 
 impl Step {

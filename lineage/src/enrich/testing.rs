@@ -66,5 +66,10 @@ pub fn batch(source: &str, rows: &[Row]) -> EventBatch {
     fields.push(Field::new("userIdentity.type", Kind::Text.arrow(), true));
     columns.push(texts(rows, "userIdentity.type"));
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns fit");
-    EventBatch { source: source.into(), origin: "test.jsonl".into(), batch, places: vec![Place::default(); rows.len()] }
+    EventBatch {
+        source: source.into(),
+        origins: "test.jsonl".into(),
+        batch,
+        places: vec![Place::default(); rows.len()],
+    }
 }

@@ -82,9 +82,13 @@ async fn the_ledger_adds_up_and_is_read_in_pages() {
         let total =
             LedgerTotal { source: "s".to_owned(), origins: 4, done: 1, events: 50, rejects: 5, last: Micros(1) };
         assert_eq!(store.ledger_totals().await.expect("totals"), [total]);
-        assert_eq!(store.forget_done("s", Micros(1)).await.expect("a count"), 0);
-        assert_eq!(store.forget_done("s", Micros(2)).await.expect("a count"), 1);
-        assert_eq!(store.ledger("s", None, 9).await.expect("rows").len(), 3);
+        assert_eq!(store.forget_done("s", "", Micros(1)).await.expect("a count"), 0);
+        assert_eq!(store.forget_done("s", "another/", Micros(2)).await.expect("a count"), 0);
+        assert_eq!(store.forget_done("s", "", Micros(2)).await.expect("a count"), 1);
+        assert_eq!(store.forget_done("s", "", Micros(2)).await.expect("a count"), 0, "the row that counts stays");
+        assert_eq!(store.ledger("s", None, 9).await.expect("rows").len(), 4);
+        let totals = store.ledger_totals().await.expect("totals");
+        assert_eq!((totals[0].events, totals[0].rejects), (50, 5), "what is forgotten stays counted");
     })
     .await;
 }

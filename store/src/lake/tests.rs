@@ -27,7 +27,7 @@ fn events(source: &str, rows: &[(&str, i64, &str)]) -> EventBatch {
     };
     let columns = event_schema().fields().iter().map(|field| column(field.name(), field.data_type())).collect();
     let batch = RecordBatch::try_new(event_schema(), columns).expect("a batch");
-    EventBatch { source: source.into(), origin: "a.jsonl".into(), batch, places: vec![Place::default(); rows.len()] }
+    EventBatch { source: source.into(), origins: "a.jsonl".into(), batch, places: vec![Place::default(); rows.len()] }
 }
 
 fn november(day: i64) -> Micros {

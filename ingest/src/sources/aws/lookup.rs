@@ -144,7 +144,7 @@ impl Pages {
     }
 
     fn add(&mut self, events: &[Event]) {
-        let mut chunk = Chunk { origin: Arc::clone(&self.origin), bytes: Vec::new(), spans: Vec::new() };
+        let mut chunk = Chunk::of(&*self.origin, Vec::new(), Vec::new());
         for event in events {
             let place = Place { record: Some(self.number), byte: self.number, ..Place::default() };
             self.number += 1;

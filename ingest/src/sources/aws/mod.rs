@@ -23,6 +23,7 @@ use std::time::Duration;
 use keytrail_model::Micros;
 
 use super::SourceError;
+use super::durations::read;
 
 pub use cloudtrail::{CloudTrail, CloudTrailConfig};
 pub use sqs::{Folder, Sqs, SqsConfig};
@@ -36,10 +37,7 @@ fn length(
     (least, most): (Duration, Duration),
 ) -> Result<Duration, SourceError> {
     let Some(text) = text else { return Ok(default) };
-    let span = text.parse::<jiff::Span>().ok();
-    let read = span.and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok());
-    let read = read.and_then(|length| Duration::try_from(length).ok());
-    let within = read.filter(|length| (least..=most).contains(length));
+    let within = read(text).filter(|length| (least..=most).contains(length));
     within.ok_or_else(|| {
         let fault =
             format!("`{key}: {text}` is no length of time from {least:?} to {most:?}; write it as `90s`, `5m` or `7d`");

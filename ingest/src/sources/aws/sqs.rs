@@ -222,6 +222,11 @@ impl Source for Sqs {
         }
     }
 
+    /// Events that came as messages. Objects are held against the bucket's list.
+    fn forgets(&self) -> Option<String> {
+        Some(format!("sqs:{}/", self.queue_name))
+    }
+
     async fn ack(&mut self, receipt: Receipt) -> Result<(), SourceError> {
         let Some(Handed::Message(message)) = self.open.remove(&receipt) else { return Ok(()) };
         if let Some(tail) = &self.tail {

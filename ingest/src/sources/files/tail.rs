@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use keytrail_model::{Place, Reject};
@@ -128,12 +127,12 @@ fn cut(path: &Path, bytes: Vec<u8>, from: u64, lines: u64) -> Chunk {
         let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
         line += 1;
         if !rest.get(..len).unwrap_or_default().trim_ascii().is_empty() {
-            let place = Place { line: Some(line), record: None, byte: from + start as u64 };
+            let place = Place { part: 0, line: Some(line), record: None, byte: from + start as u64 };
             spans.push(Span { start, end: start + len, place });
         }
         start += len + 1;
     }
-    Chunk { origin: Arc::from(path.display().to_string().as_str()), bytes, spans }
+    Chunk::of(path.display().to_string().as_str(), bytes, spans)
 }
 
 /// A line beyond the limit is passed by, to its end if that is there, and told of.
@@ -151,7 +150,7 @@ fn too_long(file: &mut File, path: &Path, (from, lines): (u64, u64), bytes: Vec<
             continue;
         };
         to += end as u64 + 1;
-        let place = Place { line: Some(lines + 1), record: None, byte: from };
+        let place = Place { part: 0, line: Some(lines + 1), record: None, byte: from };
         let position = place.within(path.display().to_string());
         let reason = "the line is longer than limits.record_bytes_max; raise it if the record is genuine".to_owned();
         let reject = Reject { position, reason, record: String::new() };

@@ -9,7 +9,12 @@ use super::*;
 const WAIT: Duration = Duration::from_millis(500);
 
 fn source(at: &Path) -> Files {
-    let config = FilesConfig { at: at.display().to_string(), every: 0.02, settle: 0.2, named: false };
+    let config = FilesConfig {
+        at: at.display().to_string(),
+        every: "20ms".to_owned(),
+        settle: "200ms".to_owned(),
+        named: false,
+    };
     Files::open("drop", &config, &around()).expect("a source")
 }
 

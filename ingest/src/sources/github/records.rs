@@ -105,7 +105,7 @@ impl Records {
             let place = Place { record: Some(self.number), byte: self.number, ..Place::default() };
             spans.push(Span { start: range.start, end: range.end, place });
         }
-        Ok((!spans.is_empty()).then(|| Chunk { origin: Arc::clone(&self.origin), bytes, spans }))
+        Ok((!spans.is_empty()).then(|| Chunk::of(&*self.origin, bytes, spans)))
     }
 
     fn broken(&mut self, fault: &str) -> Reject {

@@ -38,6 +38,10 @@ impl Refills {
         self.wanted.push_back(range);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.wanted.is_empty() && self.flights.is_empty()
+    }
+
     pub(super) fn ack(&mut self, receipt: Receipt) -> bool {
         self.flights.remove(&receipt).is_some()
     }

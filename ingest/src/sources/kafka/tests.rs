@@ -269,6 +269,7 @@ async fn what_is_refused_comes_again_in_order_and_a_later_acknowledgement_does_n
     other.refill(&[gap]).await.expect("asked for");
     let filled = take(&mut other, 4, true).await;
     assert_eq!((filled.offsets("nack/0"), filled.joined("nack/0")), ((5..9).collect(), (5, 9)));
+    assert!(other.next(TURN).await.expect("no fault").is_none() && other.exhausted(), "and no more than that");
 }
 
 #[tokio::test(flavor = "multi_thread")]

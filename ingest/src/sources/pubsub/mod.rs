@@ -211,6 +211,10 @@ impl Source for Pubsub {
         Ok(Some(self.deliver()))
     }
 
+    fn forgets(&self) -> Option<String> {
+        Some(format!("{}/", self.short))
+    }
+
     async fn ack(&mut self, receipt: Receipt) -> Result<(), SourceError> {
         let handlers = self.take(receipt);
         let total = handlers.len();
