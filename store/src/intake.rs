@@ -1,12 +1,17 @@
 //! Taking in what a source delivered: findings, records that wait for their shard, and how far the source was read, in one
 //! transaction. Two readers of the same piece commit it once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use keytrail_model::{Entry, EntryBody, Micros};
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::open::Tx;
+use crate::text::binds;
 use crate::{Committed, Mark, Store, StoreError, inbox, ledger};
+
+/// How many findings one statement asks for.
+const ASKED: usize = 500;
 
 /// What must stand in the ledger for an origin when its piece is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,17 +99,36 @@ impl Store {
 
     /// A finding that is known, from this step too, is passed over: what is known is as new or newer.
     async fn append_early(&self, tx: &mut Tx, entries: &[Entry], done: &mut Committed) -> Result<(), StoreError> {
+        let ids: Vec<&str> = entries.iter().filter_map(finding_of).collect();
+        let mut known = known(tx, &ids).await.map_err(|error| self.sql(error))?;
         for entry in entries {
-            if let EntryBody::Finding(finding) = &entry.body {
-                let known = sqlx::query_scalar("SELECT count(*) FROM finding WHERE id = $1").bind(&finding.id);
-                let known: i64 = known.fetch_one(&mut **tx).await.map_err(|error| self.sql(error))?;
-                if known > 0 {
-                    done.repeated += 1;
-                    continue;
-                }
+            if finding_of(entry).is_some_and(|id| !known.insert(id.to_owned())) {
+                done.repeated += 1;
+            } else {
+                self.append_all(tx, std::slice::from_ref(entry), done).await?;
             }
-            self.append_all(tx, std::slice::from_ref(entry), done).await?;
         }
         Ok(())
     }
+}
+
+fn finding_of(entry: &Entry) -> Option<&str> {
+    match &entry.body {
+        EntryBody::Finding(finding) => Some(&finding.id),
+        _ => None,
+    }
+}
+
+/// Which of these findings there are.
+async fn known(connection: &mut AnyConnection, ids: &[&str]) -> sqlx::Result<HashSet<String>> {
+    let mut known = HashSet::new();
+    for ids in ids.chunks(ASKED) {
+        let sql = format!("SELECT id FROM finding WHERE id IN ({})", binds(1, ids.len()));
+        let mut select = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false);
+        for id in ids {
+            select = select.bind(*id);
+        }
+        known.extend(select.fetch_all(&mut *connection).await?);
+    }
+    Ok(known)
 }

@@ -32,7 +32,7 @@ const POSTGRES: &[Step] = &[
 
 /// `FULL`, because a source is told "done" after the commit: a power cut must not take it back.
 const SQLITE_SETUP: &str = "PRAGMA busy_timeout = 15000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                            PRAGMA foreign_keys = ON;";
+                            PRAGMA foreign_keys = ON; PRAGMA cache_size = -16000;";
 
 /// Every wait has an end, and who freezes inside a transaction does not hold the others for ever.
 const POSTGRES_SETUP: &str = "SET lock_timeout = '15s'; SET statement_timeout = '5min'; \

@@ -45,6 +45,9 @@ struct Named {
     id: String,
 }
 
+/// Key, time, state, detail, recipients, findings.
+type TicketRow = (String, i64, String, String, String, String);
+
 /// How many candidates an ambiguous prefix names.
 const CANDIDATES: usize = 5;
 
@@ -79,17 +82,34 @@ impl Store {
         self.decode_all("finding", &bodies)
     }
 
+    /// Those with this credential, or without any, in the order of `findings`. A filter that may be empty reads them all.
+    pub async fn findings_with(&self, credential: Option<&str>) -> Result<Vec<Finding>, StoreError> {
+        let sql = if credential.is_some() {
+            "SELECT body FROM finding WHERE credential = $1 AND superseded IS NULL ORDER BY severity DESC, first_seen, id"
+        } else {
+            "SELECT body FROM finding WHERE credential IS NULL AND superseded IS NULL ORDER BY severity DESC, first_seen, id"
+        };
+        let select = sqlx::query_scalar(sql);
+        let select = if credential.is_some() { select.bind(keys(credential)) } else { select };
+        let bodies = select.fetch_all(&self.pool).await.map_err(|error| self.sql(error))?;
+        self.decode_all("finding", &bodies)
+    }
+
     /// By id, or by the beginning of one (with or without its `fnd-`) that no other finding shares.
     pub async fn finding(&self, id: &str) -> Result<Option<Finding>, StoreError> {
+        let whole = sqlx::query_scalar("SELECT body FROM finding WHERE id = $1").bind(id);
+        let whole: Option<String> = whole.fetch_optional(&self.pool).await.map_err(|error| self.sql(error))?;
+        if let Some(body) = whole {
+            return self.decode("finding", &body).map(Some);
+        }
         let sql = "SELECT id, body FROM finding WHERE substr(id, 1, length($1)) = $1 \
                    OR substr(id, 1, length($1) + 4) = 'fnd-' || $1 ORDER BY id";
         let found: Vec<(String, String)> =
             sqlx::query_as(sql).bind(id).fetch_all(&self.pool).await.map_err(|error| self.sql(error))?;
-        let exact = found.iter().find(|(known, _)| known == id);
-        match (exact, found.as_slice()) {
-            (Some((_, body)), _) | (None, [(_, body)]) => self.decode("finding", body).map(Some),
-            (None, []) => Ok(None),
-            (None, many) => Err(ambiguous(id, many.iter().map(|(known, _)| known.as_str()))),
+        match found.as_slice() {
+            [] => Ok(None),
+            [(_, body)] => self.decode("finding", body).map(Some),
+            many => Err(ambiguous(id, many.iter().map(|(known, _)| known.as_str()))),
         }
     }
 
@@ -120,8 +140,25 @@ impl Store {
     /// Every ticket as it stands, in the order of the journal.
     pub async fn tickets(&self) -> Result<Vec<Ticket>, StoreError> {
         let sql = "SELECT key, at, state, detail, recipients, findings FROM ticket ORDER BY seq, key";
-        let rows: Vec<(String, i64, String, String, String, String)> =
-            sqlx::query_as(sql).fetch_all(&self.pool).await.map_err(|error| self.sql(error))?;
+        let rows = sqlx::query_as(sql).fetch_all(&self.pool).await;
+        self.told(rows.map_err(|error| self.sql(error))?)
+    }
+
+    /// The ticket of a key.
+    pub async fn ticket(&self, key: &str) -> Result<Option<Ticket>, StoreError> {
+        let sql = "SELECT key, at, state, detail, recipients, findings FROM ticket WHERE key = $1";
+        let rows = sqlx::query_as(sql).bind(crate::text::key(key)).fetch_all(&self.pool).await;
+        Ok(self.told(rows.map_err(|error| self.sql(error))?)?.pop())
+    }
+
+    /// The tickets that did not arrive.
+    pub async fn undelivered(&self) -> Result<Vec<Ticket>, StoreError> {
+        let sql = "SELECT key, at, state, detail, recipients, findings FROM ticket WHERE state <> 'sent' ORDER BY seq, key";
+        let rows = sqlx::query_as(sql).fetch_all(&self.pool).await;
+        self.told(rows.map_err(|error| self.sql(error))?)
+    }
+
+    fn told(&self, rows: Vec<TicketRow>) -> Result<Vec<Ticket>, StoreError> {
         let tickets = rows.into_iter().map(|(key, at, state, detail, to, findings)| {
             let (to, findings) = (self.decode("ticket", &to)?, self.decode("ticket", &findings)?);
             let sent = state == "sent";

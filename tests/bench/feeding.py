@@ -212,7 +212,8 @@ def produce(port, topic):
     from confluent_kafka.admin import AdminClient, NewTopic
 
     brokers = {"bootstrap.servers": f"127.0.0.1:{port}"}
-    made = AdminClient(brokers).create_topics([NewTopic(topic, num_partitions=4, replication_factor=1)])
+    admin = AdminClient(brokers)
+    made = admin.create_topics([NewTopic(topic, num_partitions=4, replication_factor=1)])
     made[topic].result(30)
     producer = Producer(brokers | {"linger.ms": 5, "compression.type": "lz4", "queue.buffering.max.messages": 200_000})
 

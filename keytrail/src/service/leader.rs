@@ -25,12 +25,14 @@ pub const SHARD: &str = "detector";
 const VERSION: i64 = 1;
 /// Rows of the inbox that are looked at in one turn.
 const PAGE: u32 = 64;
-/// Rows that are evaluated before what they gave is committed.
-const BATCH: usize = 16;
+/// How long it learns, or evaluates, before it sees what else is to be done; a row is done whole.
+const TURN: Duration = Duration::from_millis(250);
+/// How often findings are told that waited for event time: a finding that grows is told once then, however often it grew.
+const TELL: Duration = Duration::from_millis(500);
 /// How long nothing is looked for when nothing is said.
 const NAP: Duration = Duration::from_millis(250);
-/// Bytes of records that wait for the lake before a checkpoint must follow; with their columns they are twice that.
-const LAKE_BYTES: usize = 32 << 20;
+/// Bytes of records that wait for the lake in memory; with their columns, and while they are written, several times that.
+const LAKE_BYTES: usize = 8 << 20;
 /// Event time after which a record that comes again is no longer known by itself; the lake still knows it.
 const HORIZON: i64 = 3_600 * Micros::SECOND;
 const RETRY: Duration = Duration::from_secs(1);
@@ -60,6 +62,7 @@ struct Term<'a> {
     kept: Vec<EventBatch>,
     bytes: usize,
     saved: Instant,
+    told: Instant,
     upkeep: Upkeep,
     /// Where the watermark stood, and since when.
     stuck: (Option<Micros>, Instant),
@@ -102,16 +105,17 @@ impl Leader {
             }
             info!(cursor = checkpoint.cursor, "goes on from the last checkpoint");
         }
-        let (saved, stuck) = (Instant::now(), (None, Instant::now()));
+        let now = Instant::now();
         let mut term = Term {
             of: self,
             lease,
             engine,
             kept: Vec::new(),
             bytes: 0,
-            saved,
+            saved: now,
+            told: now,
             upkeep: Upkeep::new(),
-            stuck,
+            stuck: (None, now),
             asked: None,
         };
         term.run(stop).await
@@ -133,12 +137,12 @@ impl Term<'_> {
             // A run over what is there learns all of it first, as a scan does.
             let learns = self.of.settings.once;
             let evaluated = if learns { 0 } else { self.evaluate().await? };
-            if !learns && !self.tell(false).await? {
+            if !learns && self.told.elapsed() >= TELL && !self.tell(false).await? {
                 return Ok(Ended::Superseded);
             }
             let busy = read + evaluated > 0;
             let due = !learns && self.saved.elapsed() >= self.of.settings.checkpoint_every;
-            if (due || self.bytes >= LAKE_BYTES) && !self.checkpoint(false).await? {
+            if due && !self.checkpoint(false).await? {
                 return Ok(Ended::Superseded);
             }
             self.upkeep.when_due(&self.of.lake, &self.of.settings).await;
@@ -157,7 +161,9 @@ impl Term<'_> {
     async fn read(&mut self) -> Result<usize> {
         // Rows that wait are few enough to be remembered, however many there are on the disk.
         let rows = self.of.store.inbox_index(self.engine.cursor(), PAGE).await?;
-        for row in &rows {
+        let (began, mut read) = (Instant::now(), 0);
+        for row in rows.iter().take_while(|_| began.elapsed() < TURN) {
+            read += 1;
             let arrived = arrived(row);
             if row.tick {
                 self.engine.tick(&arrived);
@@ -166,7 +172,7 @@ impl Term<'_> {
             let body = self.body(row.seq).await?;
             tokio::task::block_in_place(|| self.engine.arrive(&arrived, &body))?;
         }
-        Ok(rows.len())
+        Ok(read)
     }
 
     async fn body(&self, seq: i64) -> Result<Vec<u8>> {
@@ -174,19 +180,34 @@ impl Term<'_> {
     }
 
     async fn evaluate(&mut self) -> Result<usize> {
-        let mut ready = self.engine.ready();
-        ready.truncate(BATCH);
-        for seq in &ready {
+        let (began, mut evaluated) = (Instant::now(), 0);
+        for seq in self.engine.ready().iter().take_while(|_| began.elapsed() < TURN) {
+            evaluated += 1;
             let body = self.body(*seq).await?;
             let batches = tokio::task::block_in_place(|| self.engine.evaluate(*seq, &body))?;
             self.bytes += batches.iter().map(record_bytes).sum::<usize>();
             self.kept.extend(batches);
+            if self.bytes >= LAKE_BYTES {
+                self.write_lake().await?;
+            }
         }
-        Ok(ready.len())
+        Ok(evaluated)
+    }
+
+    /// Ahead of the checkpoint: who begins anew from the last one writes copies, and copies are known as such.
+    async fn write_lake(&mut self) -> Result<()> {
+        let mut writer = self.of.lake.writer();
+        for batch in std::mem::take(&mut self.kept) {
+            writer.add(&batch).await?;
+        }
+        writer.finish().await?;
+        self.bytes = 0;
+        Ok(())
     }
 
     /// Commits the findings that are news; false when another leads.
     async fn tell(&mut self, all: bool) -> Result<bool> {
+        self.told = Instant::now();
         let entries = self.news(all)?;
         if entries.is_empty() {
             return Ok(true);
@@ -208,12 +229,7 @@ impl Term<'_> {
     #[tracing::instrument(level = "info", skip_all)]
     async fn checkpoint(&mut self, all: bool) -> Result<bool> {
         let entries = self.news(all)?;
-        let mut writer = self.of.lake.writer();
-        for batch in std::mem::take(&mut self.kept) {
-            writer.add(&batch).await?;
-        }
-        writer.finish().await?;
-        self.bytes = 0;
+        self.write_lake().await?;
         let settled = self.engine.settled().unwrap_or(Micros(i64::MIN));
         let forget = Micros(settled.0.saturating_sub(HORIZON));
         let seen = self.engine.seen.turn();
@@ -286,8 +302,8 @@ impl Term<'_> {
     async fn drain(&mut self) -> Result<Ended> {
         self.engine.last();
         while self.evaluate().await? > 0 {
-            let full = self.bytes >= LAKE_BYTES;
-            if !self.tell(false).await? || (full && !self.checkpoint(false).await?) {
+            let due = self.saved.elapsed() >= self.of.settings.checkpoint_every;
+            if !self.tell(false).await? || (due && !self.checkpoint(false).await?) {
                 return Ok(Ended::Superseded);
             }
         }

@@ -29,6 +29,7 @@ use anyhow::{Context, Result};
 use keytrail_ingest::sources::{Source, Surroundings, open};
 use keytrail_remediate::{Eml, Notifier, Smtp};
 use keytrail_store::{Lake, Store};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -105,7 +106,7 @@ impl Service {
         for (name, source) in self.sources {
             let around = (Arc::clone(&self.settings), Arc::clone(&self.shared));
             let taker = Taker::new(name, source, self.store.clone(), around, self.stages.subscribe())?;
-            intakes.spawn(taker.run(stop.clone()));
+            intakes.spawn_blocking(apart(taker.run(stop.clone())));
         }
         let (tell, told) = Stop::new();
         let (lead, led) = Stop::new();
@@ -116,7 +117,7 @@ impl Service {
             shared: Arc::clone(&self.shared),
             stages: self.stages.subscribe(),
         };
-        let mut leader = tokio::spawn(leader.run(led));
+        let mut leader = tokio::task::spawn_blocking(apart(leader.run(led)));
         let teller = Teller {
             store: self.store.clone(),
             notifiers: self.notifiers,
@@ -163,6 +164,12 @@ impl Service {
         info!("stopped with everything committed");
         ended.context("the evaluation's task panicked").flatten().and(given)
     }
+}
+
+/// For a thread of its own: what works through records would leave memory behind on every thread that it came over.
+fn apart<T>(task: impl Future<Output = T>) -> impl FnOnce() -> T {
+    let runtime = Handle::current();
+    move || runtime.block_on(task)
 }
 
 /// The old ones stay in force where the new ones cannot be made.

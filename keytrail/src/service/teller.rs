@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use keytrail_model::{EntryBody, Finding, Micros};
 use keytrail_remediate::{Notifier, Ticket, tickets};
-use keytrail_store::{Checkpoint, FindingFilter, Lease, Save, Saved, Store, TicketState, entry};
+use keytrail_store::{Checkpoint, Lease, Save, Saved, Store, TicketState, entry};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
@@ -80,17 +80,17 @@ impl Teller {
     }
 
     async fn retry(&self, lease: &Lease, cursor: i64) -> Result<bool> {
-        let undelivered = |ticket: &keytrail_store::Ticket| matches!(ticket.state, TicketState::Undelivered { .. });
-        let waiting = self.store.tickets().await?.into_iter().filter(undelivered);
+        let waiting = self.store.undelivered().await?.into_iter();
         let ids: BTreeSet<String> = waiting.flat_map(|ticket| ticket.findings).collect();
         if ids.is_empty() { Ok(true) } else { self.tell(lease, cursor, &ids).await }
     }
 
     async fn tell(&self, lease: &Lease, cursor: i64, changed: &BTreeSet<String>) -> Result<bool> {
-        let known: BTreeMap<String, keytrail_store::Ticket> =
-            self.store.tickets().await?.into_iter().map(|ticket| (ticket.key.clone(), ticket)).collect();
         let mut entries = Vec::new();
-        for ticket in self.due(changed).await?.iter().filter(|ticket| is_news(ticket, known.get(&ticket.key))) {
+        for ticket in &self.due(changed).await? {
+            if !is_news(ticket, self.store.ticket(&ticket.key).await?.as_ref()) {
+                continue;
+            }
             for notifier in &self.notifiers {
                 let told = notifier.upsert(ticket).await.map_err(|error| error.to_string());
                 metrics::ticket(told.is_ok());
@@ -116,10 +116,10 @@ impl Teller {
         for id in changed {
             let Some(finding) = self.store.finding(id).await? else { continue };
             if asked.insert(finding.target.credential.clone()) {
-                let credential = finding.target.credential.clone();
-                let of = FindingFilter { credential: credential.clone(), ..FindingFilter::default() };
-                let found = self.store.findings(&of).await?;
-                let found = found.into_iter().filter(|finding| finding.target.credential == credential);
+                let credential = finding.target.credential.as_deref();
+                let found = self.store.findings_with(credential).await?.into_iter();
+                // An indexed credential may be cut, and then stand for another too.
+                let found = found.filter(|other| other.target.credential.as_deref() == credential);
                 // Of one that was found early and whose owner is not known yet, its turn will tell.
                 let owned = found.filter(|finding| finding.ownership.is_some());
                 all.extend(owned.map(|finding| (finding.id.clone(), finding)));
