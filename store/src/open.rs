@@ -110,6 +110,12 @@ impl Store {
             .max_connections(place.connections)
             .min_connections(1)
             .acquire_timeout(BUSY * 2)
+            // SQLite ends a transaction itself where the disk is full, and the connection's count of them is wrong from then
+            // on: it begins no other.
+            .before_acquire(|connection, _| {
+                let clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(clean) })
+            })
             .after_connect(move |connection, _| {
                 let setup = told.setup();
                 Box::pin(async move { sqlx::raw_sql(setup).execute(connection).await.map(drop) })

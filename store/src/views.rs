@@ -153,7 +153,8 @@ impl Store {
 
     /// The tickets that did not arrive.
     pub async fn undelivered(&self) -> Result<Vec<Ticket>, StoreError> {
-        let sql = "SELECT key, at, state, detail, recipients, findings FROM ticket WHERE state <> 'sent' ORDER BY seq, key";
+        let sql =
+            "SELECT key, at, state, detail, recipients, findings FROM ticket WHERE state <> 'sent' ORDER BY seq, key";
         let rows = sqlx::query_as(sql).fetch_all(&self.pool).await;
         self.told(rows.map_err(|error| self.sql(error))?)
     }

@@ -62,9 +62,11 @@ fn taken(port: u16) -> u64 {
 #[test]
 fn on_a_full_disk_senders_are_asked_to_wait_and_nothing_that_was_answered_is_lost() {
     let (sends, asks) = (free_port(), free_port());
-    let folder = place(&format!(
+    let folder = place("");
+    let config = format!(
         "out: disk/out\nlake: {{at: disk/lake}}\nsources:\n  push: {{lateness: 1s, http: {{listen: '127.0.0.1:{sends}', spool: disk/spool}}}}\nrun: {{listen: '127.0.0.1:{asks}', checkpoint_every: 1s, lease: 2s}}\n"
-    ));
+    );
+    fs::write(folder.path().join("keytrail.yaml"), config).expect("a file");
     let Some((mut running, disk)) = on_a_small_disk(folder.path()) else { return };
     let each = sample_lines().len() as u64;
     let mut answered = String::new();
@@ -95,7 +97,7 @@ fn on_a_full_disk_senders_are_asked_to_wait_and_nothing_that_was_answered_is_los
     let total = answered.lines().count() as u64;
     wait_for("every record that was answered", || taken(asks) >= total);
     fs::write(folder.path().join("all.jsonl"), &answered).expect("a file");
-    let scan = findings(folder.path(), &["scan", "all.jsonl", "--dry-run", "-q", "-o", "ndjson"]);
+    let scan = findings(folder.path(), &["scan", "all.jsonl", "--out", "scanned", "-q", "-o", "ndjson"]);
     let store = disk.join("out/keytrail.db").display().to_string();
     wait_for("every finding", || {
         let run = findings(folder.path(), &["finding", "list", "--store", &store, "-o", "ndjson"]);

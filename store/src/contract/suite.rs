@@ -78,6 +78,9 @@ async fn findings_are_filtered_and_ordered() {
         for (filter, expected) in cases {
             assert_eq!(ids(&store.findings(&filter).await.expect("findings")), expected, "{filter:?}");
         }
+        for (credential, expected) in [(Some(KEY), &["fnd-0", "fnd-1", "fnd-2"][..]), (None, &["fnd-3"])] {
+            assert_eq!(ids(&store.findings_with(credential).await.expect("findings")), expected, "{credential:?}");
+        }
     })
     .await;
 }
@@ -124,6 +127,9 @@ async fn tickets_say_where_they_stand() {
             let tickets = store.tickets().await.expect("tickets");
             assert_eq!(tickets.len(), 1);
             assert_eq!((&tickets[0].state, &tickets[0].findings, tickets[0].at), (&expected, &findings, Micros(at)));
+            assert_eq!(store.ticket("t-1").await.expect("an answer").as_ref(), tickets.first());
+            let waits = matches!(expected, TicketState::Undelivered(_));
+            assert_eq!(store.undelivered().await.expect("tickets").len(), usize::from(waits));
         }
     })
     .await;

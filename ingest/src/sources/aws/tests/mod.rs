@@ -114,7 +114,7 @@ fn read_part(part: crate::sources::Part) -> Read {
     for chunk in part.chunks {
         match chunk {
             Ok(chunk) => {
-                assert_eq!(&*chunk.origin, part.origin);
+                assert_eq!(chunk.origins, part.origin.as_str().into());
                 let text = |span| String::from_utf8_lossy(chunk.document(span)).into_owned();
                 records.extend(chunk.spans.iter().map(text));
             }
