@@ -46,8 +46,11 @@ type Row = (String, i64, i64, i64, i64);
 /// How many origins one statement asks for or writes.
 const CHUNK: usize = 500;
 
+/// How many rows are forgotten in one transaction.
+const FORGET: u64 = 2_000;
+
 /// The row that counts what rows counted which are forgotten.
-const FORGOTTEN: &str = "(forgotten)";
+pub const FORGOTTEN: &str = "(forgotten)";
 
 const HEAD: &str = "INSERT INTO ledger (source, origin, position, done, events, rejects, at) VALUES";
 const TAIL: &str = "ON CONFLICT (source, origin) DO UPDATE SET position = excluded.position, done = excluded.done, \
@@ -108,10 +111,17 @@ impl Store {
     /// Deletes the rows that are done, were last written before `before` and whose origins begin so; says how many. What
     /// they counted stays counted, in one row.
     pub async fn forget_done(&self, source: &str, begins: &str, before: Micros) -> Result<u64, StoreError> {
-        let mut tx = self.begin().await?;
-        let counted = forget(&mut tx, source, begins, before).await.map_err(|error| self.sql(error))?;
-        tx.commit().await.map_err(|error| self.sql(error))?;
-        Ok(counted)
+        let mut forgotten = 0;
+        loop {
+            // A few at a time: whoever commits meanwhile waits for no more than that.
+            let mut tx = self.begin().await?;
+            let gone = forget(&mut tx, source, begins, before).await.map_err(|error| self.sql(error))?;
+            tx.commit().await.map_err(|error| self.sql(error))?;
+            forgotten += gone;
+            if gone < FORGET {
+                return Ok(forgotten);
+            }
+        }
     }
 }
 
@@ -145,22 +155,18 @@ pub(crate) async fn marks(
 }
 
 async fn forget(connection: &mut AnyConnection, source: &str, begins: &str, before: Micros) -> sqlx::Result<u64> {
-    const OLD: &str = "source = $1 AND done = 1 AND at < $2 AND substr(origin, 1, length($3)) = $3 AND origin <> $4";
-    let sums = format!(
-        "SELECT count(*), CAST(coalesce(sum(events), 0) AS BIGINT), CAST(coalesce(sum(rejects), 0) AS BIGINT), \
-         coalesce(max(at), 0) FROM ledger WHERE {OLD}"
-    );
-    let sums = sqlx::query_as(AssertSqlSafe(sums)).bind(key(source)).bind(before.0).bind(begins).bind(FORGOTTEN);
-    let (rows, events, rejects, at): (i64, i64, i64, i64) = sums.fetch_one(&mut *connection).await?;
-    if rows == 0 {
-        return Ok(0);
+    let sql = "DELETE FROM ledger WHERE source = $1 AND origin IN (SELECT origin FROM ledger WHERE source = $1 \
+               AND at < $2 AND done = 1 AND substr(origin, 1, length($3)) = $3 AND origin <> $4 LIMIT $5) \
+               RETURNING events, rejects";
+    let delete = sqlx::query_as(sql).bind(key(source)).bind(before.0).bind(begins).bind(FORGOTTEN).bind(amount(FORGET));
+    let gone: Vec<(i64, i64)> = delete.fetch_all(&mut *connection).await?;
+    let sum = |of: fn(&(i64, i64)) -> i64| count(gone.iter().map(of).sum());
+    let (events, rejects) = (sum(|row| row.0), sum(|row| row.1));
+    if !gone.is_empty() {
+        let all = Mark { origin: FORGOTTEN.to_owned(), position: 0, done: true, events, rejects };
+        write(connection, source, before, &[all]).await?;
     }
-    let delete = sqlx::query(AssertSqlSafe(format!("DELETE FROM ledger WHERE {OLD}"))).bind(key(source));
-    delete.bind(before.0).bind(begins).bind(FORGOTTEN).execute(&mut *connection).await?;
-    let (events, rejects) = (count(events), count(rejects));
-    let all = Mark { origin: FORGOTTEN.to_owned(), position: 0, done: true, events, rejects };
-    write(connection, source, Micros(at), &[all]).await?;
-    Ok(count(rows))
+    Ok(gone.len() as u64)
 }
 
 pub(crate) async fn write(

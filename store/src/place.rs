@@ -24,10 +24,12 @@ type Step = (i64, &'static str, &'static str);
 const SQLITE: &[Step] = &[
     (1, "journal", include_str!("../migrations/sqlite/0001_journal.sql")),
     (2, "stream", include_str!("../migrations/sqlite/0002_stream.sql")),
+    (3, "ledger_by_time", include_str!("../migrations/sqlite/0003_ledger_by_time.sql")),
 ];
 const POSTGRES: &[Step] = &[
     (1, "journal", include_str!("../migrations/postgres/0001_journal.sql")),
     (2, "stream", include_str!("../migrations/postgres/0002_stream.sql")),
+    (3, "ledger_by_time", include_str!("../migrations/postgres/0003_ledger_by_time.sql")),
 ];
 
 /// `FULL`, because a source is told "done" after the commit: a power cut must not take it back.

@@ -39,17 +39,13 @@ class Feeder:
         return self.world.event(now).rstrip("\n")
 
     def meanwhile(self):
-        """What feeds while it is read: most have it all before."""
-        return Started(lambda: None)
+        """Feeds while it is read: most have it all before."""
+
+    def enough(self):
+        """It was read, or will not be."""
 
     def close(self):
         pass
-
-
-class Started(threading.Thread):
-    def __init__(self, run):
-        super().__init__(target=run)
-        self.start()
 
 
 class Files(Feeder):
@@ -76,25 +72,25 @@ class Http(Feeder):
         return {"http": {"listen": f"127.0.0.1:{self.port}", "spool": str(self.bench.folder / f"spool-{self.number}")}}
 
     def meanwhile(self):
-        return Started(self.push)
-
-    def push(self):
+        self.over = threading.Event()
         lines = self.lines()
         bodies = iter([lines[at:at + self.size] for at in range(0, len(lines), self.size)])
         turn = threading.Lock()
 
         def client():
-            own = Client([self.port])
-            while True:
+            own = Client([self.port], self.over.is_set)
+            while not self.over.is_set():
                 with turn:
                     body = next(bodies, None)
                 if body is None:
                     return
                 self.post(own, body)
 
-        clients = [threading.Thread(target=client) for _ in range(4)]
-        [one.start() for one in clients]
-        [one.join() for one in clients]
+        for _ in range(4):
+            threading.Thread(target=client, daemon=True).start()
+
+    def enough(self):
+        self.over.set()
 
     def send(self, lines):
         self.client = self.client or Client([self.port])

@@ -1,7 +1,7 @@
 //! What a source gives without the service around it: `bare` reads and acknowledges, `decoded` also decodes, looks for what
 //! immediate rules find and packs, as the service does, but commits nothing.
 //!
-//! usage: sources CONFIG SOURCE EVENTS bare|decoded — says `seconds S events N`
+//! usage: sources CONFIG SOURCE EVENTS bare|decoded — says `seconds S cpu S events N`, from the first delivery on
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,8 +11,11 @@ use keytrail::cli::Global;
 use keytrail::config::Config;
 use keytrail::pack::Pack;
 use keytrail::service::{Reading, sources, stages::Stages};
+use keytrail_ingest::Chunk;
 use keytrail_model::Micros;
 
+/// As the service joins small parts.
+const TOGETHER: usize = 1 << 20;
 /// How long nothing may come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -31,23 +34,40 @@ async fn main() -> Result<()> {
         _ => None,
     };
     let wanted: u64 = events.parse()?;
-    let (mut came, mut began, mut last) = (0, None, Instant::now());
+    let (mut came, mut began, mut last, mut together) = (0, None, Instant::now(), Vec::new());
     while came < wanted {
         ensure!(last.elapsed() < PATIENCE, "only {came} of {wanted} came");
         let Some(delivery) = source.next(Duration::from_secs(1)).await? else { continue };
-        began.get_or_insert_with(Instant::now);
+        began.get_or_insert_with(|| (Instant::now(), cpu()));
         for part in delivery.parts {
-            for chunk in part.chunks {
-                let Ok(chunk) = chunk else { continue };
+            for chunk in part.chunks.flatten() {
                 came += chunk.spans.len() as u64;
-                if let Some(reading) = &mut reading {
-                    reading.chunk(chunk, &part.lane, Micros(i64::MAX / 2))?;
+                together.push(chunk);
+                if together.iter().map(|chunk| chunk.bytes.len()).sum::<usize>() >= TOGETHER {
+                    decode(&mut reading, &mut together)?;
                 }
             }
         }
+        decode(&mut reading, &mut together)?;
         source.ack(delivery.receipt).await?;
         last = Instant::now();
     }
-    println!("seconds {:.3} events {came}", began.map_or(0.0, |began| began.elapsed().as_secs_f64()));
+    let (seconds, used) = began.map_or((0.0, 0.0), |(began, before)| (began.elapsed().as_secs_f64(), cpu() - before));
+    println!("seconds {seconds:.3} cpu {used:.3} events {came}");
     Ok(())
+}
+
+fn decode(reading: &mut Option<Reading>, together: &mut Vec<Chunk>) -> Result<()> {
+    let chunks = std::mem::take(together);
+    if let (Some(reading), false) = (reading, chunks.is_empty()) {
+        reading.chunk(Chunk::joined(chunks), "", Micros(i64::MAX / 2))?;
+    }
+    Ok(())
+}
+
+/// Seconds that this process has used, user and system, as the kernel counts them in hundredths.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<f64>().ok()).sum::<f64>() / 100.0
 }

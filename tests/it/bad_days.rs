@@ -107,6 +107,47 @@ fn on_a_full_disk_senders_are_asked_to_wait_and_nothing_that_was_answered_is_los
     assert_eq!(running.end(), Some(143));
 }
 
+/// A library that gives a process another clock than the machine's, where it is installed.
+fn another_clock() -> Option<PathBuf> {
+    let found = glob::glob("/usr/lib/*/faketime/libfaketimeMT.so.1").expect("a pattern").flatten().next();
+    if found.is_none() {
+        eprintln!("skipped: a clock that jumps: libfaketime is not here");
+    }
+    found
+}
+
+#[test]
+fn a_clock_that_jumps_an_hour_forth_and_back_changes_no_finding() {
+    let Some(library) = another_clock() else { return };
+    let (folder, sends, asks) = with_push();
+    let clock = folder.path().join("clock");
+    let set = |offset: &str| fs::write(&clock, format!("{offset}\n")).expect("a file");
+    set("+0");
+    let child = Command::new(env!("CARGO_BIN_EXE_keytrail"))
+        .args(["run", "--log", "json"])
+        .current_dir(folder.path())
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME_TIMESTAMP_FILE", &clock)
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .stderr(fs::File::create(folder.path().join("log")).expect("a log"))
+        .spawn();
+    let running = Running(child.expect("the binary"));
+    let lines = sample_lines();
+    let mut sent = 0;
+    for (part, offset) in lines.chunks(lines.len() / 3 + 1).zip(["+1h", "-1h", "+0"]) {
+        let body = format!("{}\n", part.join("\n"));
+        wait_for("an answer", || push(sends, &body) == Some(200));
+        sent += part.len() as u64;
+        wait_for("its records", || taken(asks) >= sent);
+        set(offset);
+        // Long enough for an idle source to move time on by that clock.
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    finds_what_a_scan_finds(folder.path(), &lines);
+    assert_eq!(running.end(), Some(143));
+}
+
 fn log(folder: &Path) -> String {
     fs::read_to_string(folder.join("log")).expect("a log")
 }

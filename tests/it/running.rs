@@ -66,7 +66,12 @@ impl Running {
     /// Its exit code, once it is through.
     pub fn end(mut self) -> Option<i32> {
         self.signal("-TERM");
-        self.0.wait().expect("an end").code()
+        let mut code = None;
+        wait_for("its end", || {
+            code = self.0.try_wait().expect("a process");
+            code.is_some()
+        });
+        code.expect("an end").code()
     }
 }
 
@@ -124,4 +129,23 @@ pub fn sample_lines() -> Vec<String> {
         }
     }
     lines
+}
+
+/// Waits until the service has found in its own store what a scan of the same lines finds, each with the same count.
+pub fn finds_what_a_scan_finds(folder: &Path, lines: &[String]) {
+    fs::write(folder.join("all.jsonl"), lines.join("\n")).expect("a file");
+    let counts = |found: &BTreeMap<String, Value>| -> BTreeMap<String, Value> {
+        found.iter().map(|(id, finding)| (id.clone(), finding["count"].clone())).collect()
+    };
+    let scan = counts(&findings(folder, &["scan", "all.jsonl", "--dry-run", "-q", "-o", "ndjson"]));
+    let began = Instant::now();
+    loop {
+        let run = counts(&findings(folder, &["finding", "list", "-o", "ndjson"]));
+        if run == scan {
+            return;
+        }
+        let log = || fs::read_to_string(folder.join("log")).expect("a log");
+        assert!(began.elapsed() < Duration::from_secs(30), "{scan:#?}\n{run:#?}\n{}", log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }

@@ -1,11 +1,10 @@
 //! The service as its users run it: the binary over real files, a real port and a real store.
 #![expect(clippy::disallowed_methods, reason = "a test waits for a process by the clock on the wall")]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -99,23 +98,7 @@ fn a_service_that_is_killed_again_and_again_loses_nothing_and_finds_nothing_twic
         let row = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
         row["events"].as_u64().is_some_and(|events| events >= total)
     });
-    fs::write(folder.path().join("all.jsonl"), lines.join("\n")).expect("a file");
-    let dry = ["scan", "all.jsonl", "--dry-run", "-q", "-o", "ndjson"];
-    let scan = findings(folder.path(), &dry);
-    let counts = |found: &BTreeMap<String, Value>| -> BTreeMap<String, Value> {
-        found.iter().map(|(id, finding)| (id.clone(), finding["count"].clone())).collect()
-    };
-    let began = Instant::now();
-    loop {
-        let run = findings(folder.path(), &["finding", "list", "-o", "ndjson"]);
-        if counts(&run) == counts(&scan) {
-            break;
-        }
-        let log = || fs::read_to_string(folder.path().join("log")).expect("a log");
-        let left = || format!("{:#?}\n{:#?}\n{}", counts(&scan), counts(&run), log());
-        assert!(began.elapsed() < Duration::from_secs(30), "{}", left());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    finds_what_a_scan_finds(folder.path(), &lines);
     assert_eq!(running.end(), Some(143));
 }
 
@@ -173,19 +156,25 @@ fn a_run_over_what_is_there_ends_where_there_is_nothing_to_read_from() {
 fn spans_go_to_a_collector_and_hold_no_identity() {
     let collector = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = collector.local_addr().expect("an address");
-    let got = std::thread::spawn(move || {
-        let (mut stream, _) = collector.accept().expect("a sender");
-        stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).ok();
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok();
-        String::from_utf8_lossy(&bytes).into_owned()
+    let (sender, sent) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in collector.incoming() {
+            let mut stream = stream.expect("a sender");
+            stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).ok();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok();
+            sender.send(String::from_utf8_lossy(&bytes).into_owned()).ok();
+        }
     });
     let folder = place(&format!("{FILES}run: {{listen: null, traces: 'http://{at}/v1/traces'}}\n"));
     let lines = sample_lines().join("\n");
     fs::write(folder.path().join("logs/a.jsonl"), format!("{lines}\n")).expect("a file");
     done(&keytrail_in(folder.path(), &["run", "--once"]));
-    let got = got.join().expect("a collector");
+    let mut got = String::new();
+    while let Ok(more) = sent.recv_timeout(Duration::from_secs(3)) {
+        got.push_str(&more);
+    }
     assert!(got.starts_with("POST /v1/traces") && got.contains("delivery") && got.contains("checkpoint"), "{got}");
     assert!(!got.contains("AKIA") && !got.contains("arn:aws"), "{got}");
 }

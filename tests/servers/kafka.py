@@ -156,6 +156,8 @@ def watch(broker, ports):
     until = time.monotonic() + 60
     while not all(map(is_ready, ports)):
         if time.monotonic() > until or os.getppid() != broker:
+            if os.getppid() == broker:
+                os.kill(broker, signal.SIGKILL)
             skip("the broker did not start within 60 s; FOLDER/log says why")
         time.sleep(0.1)
     print(f"port {ports[0]}", flush=True)

@@ -47,7 +47,6 @@ class Proxy:
             pass
         writer.close()
 
-
     async def frames(self, reader, writer):
         """Whole frames only, so that more can follow them."""
         calls = set()

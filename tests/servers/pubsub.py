@@ -62,7 +62,8 @@ def main():
     if not shutil.which("java"):
         skip("java is not there")
     port = int(sys.argv[1]) if len(sys.argv) > 1 else free_port()
-    command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-jar", path, "--host=127.0.0.1", f"--port={port}"]
+    # It keeps what was acknowledged for a while: with less it stands still after some 100,000 messages.
+    command = ["java", "-Xmx2g", "-XX:TieredStopAtLevel=1", "-jar", path, "--host=127.0.0.1", f"--port={port}"]
     quiet = subprocess.DEVNULL
     emulator = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, preexec_fn=with_parent)
     wait_for(port, emulator)

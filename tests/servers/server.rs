@@ -26,13 +26,17 @@ impl Server {
         };
         let script = format!("{}/../tests/servers/{script}", env!("CARGO_MANIFEST_DIR"));
         let command =
-            Command::new("python3").arg(script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+            Command::new("python3").arg(&script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let Ok(mut child) = command else { return skipped("python3 is not there") };
         let mut line = String::new();
         let stdout = child.stdout.take().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         let port = line.trim().strip_prefix("port ").and_then(|port| port.parse().ok());
         let server = Self { child, port: port.unwrap_or_default() };
-        if port.is_some() { Some(server) } else { skipped(line.trim()) }
+        let Some(why) = line.trim().strip_prefix("skipped: ") else {
+            assert!(port.is_some(), "{script} said `{}`", line.trim());
+            return Some(server);
+        };
+        skipped(why)
     }
 }

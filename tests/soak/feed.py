@@ -1,6 +1,6 @@
 """Feeds one source at the pace of its events, and writes down what it fed. Says `ready`, waits for `go`, ends with counts.
 
-usage: feed.py JSON — {"source", "kind", "seed", "events", "seconds", "sources", "start", "raw", …}; see `run`
+usage: feed.py JSON — {"source", "kind", "seed", "events", "seconds", "sources", "raw", …}; see `run`
 """
 import base64
 import gzip
@@ -23,11 +23,11 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=soak/20260101/us-east-1/{}/aws4_request, S
 class Client:
     """HTTP, tried again until it is answered well."""
 
-    def __init__(self, ports):
-        self.ports, self.open, self.again = ports, None, 0
+    def __init__(self, ports, is_over=lambda: os.getppid() != PARENT):
+        self.ports, self.is_over, self.open, self.again = ports, is_over, None, 0
 
     def send(self, method, path, body, headers=None, good=(200,)):
-        while os.getppid() == PARENT:
+        while not self.is_over():
             try:
                 if self.open is None:
                     self.open = http.client.HTTPConnection("127.0.0.1", self.ports[0], timeout=20)
@@ -54,8 +54,7 @@ class S3:
     def __init__(self, told, dice):
         self.client, self.dice, self.told, self.number, self.waiting = Client([told["port"]]), dice, told, 0, []
         self.drop, self.shuffle, self.dropped = told.get("drop", 0), told.get("shuffle", False), []
-        said = self.queue("CreateQueue", {"QueueName": "notices"})
-        print(json.dumps({"queue": json.loads(said)["QueueUrl"]}), flush=True)
+        self.queue("CreateQueue", {"QueueName": "notices"})
 
     def queue(self, action, body):
         headers = {"X-Amz-Target": f"AmazonSQS.{action}", "Content-Type": "application/x-amz-json-1.0",
@@ -202,7 +201,7 @@ def main():
     plan = Plan(told["seed"], told["events"], told["seconds"], told["sources"])
     fed = 0
     with open(os.path.join(told["raw"], told["source"] + ".ndjson"), "w", encoding="utf-8") as raw:
-        for due, batch in batches(plan.records(told["source"], start), told.get("batch") or sink.batch, told["step"]):
+        for due, batch in batches(plan.records(told["source"], start), sink.batch, told["step"]):
             if told["paced"]:
                 time.sleep(max(0.0, start + due - time.time()))
             # Written down first: what is fed and not written down cannot be, what is written down is fed.

@@ -34,8 +34,11 @@ class Helper:
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         said = self.process.stdout.readline().strip()
         if not said.startswith("port "):
+            self.process.kill()
             self.process.wait()
-            raise Skipped(said or f"{self.command[1]} does not start")
+            if said.startswith("skipped: "):
+                raise Skipped(said.removeprefix("skipped: "))
+            raise RuntimeError(f"{' '.join(self.command[1:])} does not start: {said}")
         self.port = int(said.split()[1])
 
     def say(self, order):
@@ -60,13 +63,9 @@ class Feeder:
                                         stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def ready(self):
-        """What it made, before it begins."""
-        made = {}
-        for line in self.process.stdout:
-            if line.strip() == "ready":
-                return made
-            made |= json.loads(line)
-        raise SystemExit(f"the feeder of {self.source} does not start")
+        if self.process.stdout.readline().strip() == "ready":
+            return
+        raise RuntimeError(f"the feeder of {self.source} does not start")
 
     def go(self, start):
         self.process.stdin.write(f"{start}\n")
@@ -78,7 +77,7 @@ class Feeder:
         if self.done is None:
             lines = self.process.stdout.read().split("\n")
             if self.process.returncode:
-                raise SystemExit(f"the feeder of {self.source} ended with {self.process.returncode}")
+                raise RuntimeError(f"the feeder of {self.source} ended with {self.process.returncode}")
             self.done = json.loads(lines[-2])
         return True
 

@@ -19,7 +19,7 @@ use crate::config::{Config, environment};
 use crate::failure::Failure;
 use crate::output::note;
 use crate::pack::Pack;
-use crate::service::{Made, Service, Stop, sources};
+use crate::service::{Made, Replica, Stop, sources};
 
 /// Spans of libraries are theirs.
 const OURS: &str = "off,keytrail=info";
@@ -34,17 +34,20 @@ pub async fn run(global: &Global, run: &Run) -> Result<()> {
     let config = Config::load(global)?;
     let traces = logging(run, &config)?;
     let pack = Pack::with(&config.rule_set(&run.rule_set))?;
-    let service = opened(&config, &pack, run).await?;
     if run.check {
-        return check(global, &config, service).await;
+        return check(global, &config, Replica::open(config.clone(), &pack, true).await?).await;
     }
-    let (set, stop) = Stop::new();
+    let (set, mut stop) = Stop::new();
     let (made, reload) = mpsc::channel(1);
     let (second, mut again) = oneshot::channel();
     let ended_by = tokio::spawn(signals(set.clone(), second));
+    let replica = tokio::select! {
+        replica = opened(&config, &pack, run.once) => replica?,
+        () = stop.wait() => return Err(Failure::Stopped(ended_by.await?).into()),
+    };
     let reloading = tokio::spawn(reloads(global.clone(), run.rule_set.clone(), made));
     let done = tokio::select! {
-        done = service.run((set, stop), reload) => done,
+        done = replica.run((set, stop), reload) => done,
         Ok(code) = &mut again => Err(Failure::Stopped(code).into()),
     };
     reloading.abort();
@@ -60,11 +63,10 @@ pub async fn run(global: &Global, run: &Run) -> Result<()> {
 }
 
 /// A service waits for its database: both may be started together.
-async fn opened(config: &Config, pack: &Pack, run: &Run) -> Result<Service> {
-    let ends = run.once || run.check;
+async fn opened(config: &Config, pack: &Pack, once: bool) -> Result<Replica> {
     loop {
-        match Service::open(config.clone(), pack, ends).await {
-            Err(fault) if !ends && fault.downcast_ref().is_some_and(StoreError::passes) => {
+        match Replica::open(config.clone(), pack, once).await {
+            Err(fault) if !once && fault.downcast_ref().is_some_and(StoreError::passes) => {
                 tracing::warn!("{fault:#}; it is tried again");
                 tokio::time::sleep(RETRY).await;
             }
@@ -74,8 +76,8 @@ async fn opened(config: &Config, pack: &Pack, run: &Run) -> Result<Service> {
 }
 
 /// Everything that a run would find wrong before it reads.
-async fn check(global: &Global, config: &Config, service: Service) -> Result<()> {
-    service.close().await;
+async fn check(global: &Global, config: &Config, replica: Replica) -> Result<()> {
+    replica.close().await;
     let mut opened = sources(config, "check").await?;
     source::check(global, &mut opened).await
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use keytrail_ingest::sources::{Gap, Source};
 use keytrail_model::Micros;
-use keytrail_store::Store;
+use keytrail_store::{FORGOTTEN, Store};
 use tokio::sync::watch;
 
 use super::reconcile::{Missing, reconcile};
@@ -62,7 +62,7 @@ async fn rejected(store: &Store, name: &str) -> Result<Vec<Gap>> {
         let page = store.ledger(name, after.as_deref(), 10_000).await?;
         let Some((last, _)) = page.last() else { return Ok(gaps) };
         after = Some(last.origin.clone());
-        for (mark, _) in page.into_iter().filter(|(mark, _)| mark.rejects > 0) {
+        for (mark, _) in page.into_iter().filter(|(mark, _)| mark.rejects > 0 && mark.origin != FORGOTTEN) {
             let range = (!mark.done).then_some((0, mark.position));
             if range.is_none() {
                 store.reopen(name, &mark.origin).await?;

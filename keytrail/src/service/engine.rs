@@ -217,17 +217,20 @@ impl Engine {
         ready.into_iter().map(|(_, seq)| seq).collect()
     }
 
-    /// Evaluates a row whose turn it is; the events that are new, enriched, for the lake.
-    pub fn evaluate(&mut self, seq: i64, body: &[u8]) -> Result<Vec<EventBatch>> {
+    /// Evaluates a row whose turn it is; the events that are new, enriched, for the lake, and the bytes that they hold on
+    /// to, which are those of all that came with them.
+    pub fn evaluate(&mut self, seq: i64, body: &[u8]) -> Result<(Vec<EventBatch>, usize)> {
         if self.stale && self.stages.plan.joined().next().is_some() {
             self.detector.join(Arc::new(reference(&self.enricher, &self.stages.plan)?));
         }
         self.stale = false;
         let mut found = Normalised::default();
-        self.reader.normalise(unpack(body)?, &mut found);
+        let chunk = unpack(body)?;
+        let bytes = chunk.bytes.len();
+        self.reader.normalise(chunk, &mut found);
         let batches = found.batches.into_iter().map(|batch| self.batch(batch)).collect::<Result<Vec<_>>>()?;
         self.waiting.remove(&seq);
-        Ok(batches.into_iter().flatten().collect())
+        Ok((batches.into_iter().flatten().collect(), bytes))
     }
 
     fn batch(&mut self, batch: EventBatch) -> Result<Option<EventBatch>> {

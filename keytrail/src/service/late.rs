@@ -28,11 +28,18 @@ pub async fn put_right(
     settings: &Settings,
 ) -> Result<Vec<Entry>> {
     let Some(settled) = engine.settled().filter(|settled| settled.0 < i64::MAX) else { return Ok(Vec::new()) };
-    let reach = stages.plan.rules().iter().map(reach).max().unwrap_or(0).saturating_mul(2);
+    let reach = reach_of(stages);
     let until = settled.0.min(times.1.0.saturating_add(reach));
-    let oldest = until.saturating_sub(settings.reevaluate.max(reach));
+    // What was deleted is not there to be evaluated anew: what was found in it stands.
+    let begins = settings.lake_begins(settled, reach).0;
+    let oldest = until.saturating_sub(settings.reevaluate.max(reach)).max(begins);
     let from = Micros(times.0.0.saturating_sub(reach).max(oldest));
     let until = Micros(until);
+    if from >= until {
+        tracing::warn!(%begins, "events came so late that the lake holds their time no longer; they change no finding");
+        engine.put_right(None);
+        return Ok(Vec::new());
+    }
     tracing::info!(%from, %until, "events came late; their time is evaluated anew from the lake");
     let files = lake.files(from, until).await?;
     let (detector, enricher, normaliser) = engine.aside();
@@ -46,6 +53,12 @@ pub async fn put_right(
     let known = store.findings(&FindingFilter { superseded: true, ..FindingFilter::default() }).await?;
     let superseded = store.superseded().await?;
     difference(&found, known, &superseded, &Touched { stages, times, oldest, settled })
+}
+
+/// How far an event can touch findings of any rule, on both sides.
+#[must_use]
+pub fn reach_of(stages: &Stages) -> i64 {
+    stages.plan.rules().iter().map(reach).max().unwrap_or(0).saturating_mul(2)
 }
 
 /// How far from an event the findings can be that it touches.

@@ -145,7 +145,9 @@ impl Term<'_> {
             if due && !self.checkpoint(false).await? {
                 return Ok(Ended::Superseded);
             }
-            self.upkeep.when_due(&self.of.lake, &self.of.settings).await;
+            if self.upkeep.is_due() && !self.keep_up().await? {
+                return Ok(Ended::Superseded);
+            }
             if !busy && self.of.settings.once && self.is_drained().await? {
                 return self.drain().await;
             }
@@ -184,8 +186,8 @@ impl Term<'_> {
         for seq in self.engine.ready().iter().take_while(|_| began.elapsed() < TURN) {
             evaluated += 1;
             let body = self.body(*seq).await?;
-            let batches = tokio::task::block_in_place(|| self.engine.evaluate(*seq, &body))?;
-            self.bytes += batches.iter().map(record_bytes).sum::<usize>();
+            let (batches, bytes) = tokio::task::block_in_place(|| self.engine.evaluate(*seq, &body))?;
+            self.bytes += bytes;
             self.kept.extend(batches);
             if self.bytes >= LAKE_BYTES {
                 self.write_lake().await?;
@@ -268,6 +270,20 @@ impl Term<'_> {
         Ok(matches!(self.of.store.emit(&self.lease, &changed).await?, Saved::Done(_)))
     }
 
+    /// A piece of the lake's upkeep, while this is still who evaluates.
+    async fn keep_up(&mut self) -> Result<bool> {
+        let lease = self.of.store.lease(SHARD).await?;
+        if lease.is_none_or(|lease| lease.epoch != self.lease.epoch) {
+            return Ok(false);
+        }
+        let reach = late::reach_of(&self.of.stages.borrow());
+        let begins = self.engine.settled().map(|settled| self.of.settings.lake_begins(settled, reach));
+        self.upkeep.turn(&self.of.lake, &self.of.settings, begins.unwrap_or(Micros(i64::MIN))).await;
+        // Event time stood still meanwhile, and no source is to blame.
+        self.stuck.1 = Instant::now();
+        Ok(true)
+    }
+
     /// Depth of the inbox for the sources, and a tick for one that has gone silent.
     async fn look(&mut self) -> Result<()> {
         if self.asked.is_some_and(|asked| asked.elapsed() < RETRY) {
@@ -301,7 +317,8 @@ impl Term<'_> {
     /// The state is kept as it is, so that another run can go on; what is still open is told as if nothing more came.
     async fn drain(&mut self) -> Result<Ended> {
         self.engine.last();
-        while self.evaluate().await? > 0 {
+        while !self.engine.ready().is_empty() {
+            self.evaluate().await?;
             let due = self.saved.elapsed() >= self.of.settings.checkpoint_every;
             if !self.tell(false).await? || (due && !self.checkpoint(false).await?) {
                 return Ok(Ended::Superseded);
@@ -317,10 +334,6 @@ impl Term<'_> {
             Saved::Superseded => bail!("another replica evaluates the same store; stop it, or leave out --once"),
         }
     }
-}
-
-fn record_bytes(batch: &EventBatch) -> usize {
-    (0..batch.rows()).filter_map(|row| batch.text("raw", row)).map(str::len).sum()
 }
 
 fn arrived(row: &InboxRow) -> Arrived<'_> {

@@ -55,7 +55,7 @@ pub struct Made {
 }
 
 /// The service, ready to run.
-pub struct Service {
+pub struct Replica {
     settings: Arc<Settings>,
     store: Store,
     lake: Lake,
@@ -66,7 +66,7 @@ pub struct Service {
     probe: probe::Probe,
 }
 
-impl Service {
+impl Replica {
     /// Everything that can be wrong is found here, before anything is read.
     pub async fn open(config: Config, pack: &Pack, once: bool) -> Result<Self> {
         let settings = Arc::new(Settings { once, ..Settings::of(&config)? });

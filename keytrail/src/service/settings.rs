@@ -85,6 +85,21 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Before this time days of the lake may have been deleted; never so near that late events could not be put right that
+    /// reach so far back from where events are settled.
+    #[must_use]
+    pub fn lake_begins(&self, settled: Micros, reach: i64) -> Micros {
+        let now = (self.now)().0;
+        let needed = settled.0.min(now).saturating_sub(self.reevaluate.max(reach));
+        Micros(match (self.lake_keep, self.lake_bytes_max) {
+            (None, None) => i64::MIN,
+            (Some(keep), None) => needed.min(now.saturating_sub(keep)),
+            (_, Some(_)) => needed,
+        })
+    }
+}
+
 /// Told from other replicas, also from those in other containers whose processes have the same number.
 fn nameless() -> String {
     format!("keytrail-{}-{:x}", std::process::id(), now().0)

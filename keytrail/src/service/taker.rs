@@ -62,6 +62,7 @@ pub struct Taker {
     came: Instant,
     asked: Option<Instant>,
     reconciled: Instant,
+    forgot: Instant,
     faults: u32,
     backoff: Duration,
     /// Records that were taken in.
@@ -111,6 +112,7 @@ impl Taker {
             came: now,
             asked: None,
             reconciled: now,
+            forgot: now,
             faults: 0,
             backoff: BACKOFF,
             taken: 0,
@@ -179,10 +181,11 @@ impl Taker {
             info!(source = self.name, "reads with the new rules");
         }
         self.room(stop).await;
+        // With nothing in hand: an answer may take its time.
+        tokio::select! { () = self.ask() => {}, () = stop.wait() => return Ok(()) };
         let next = tokio::select! { next = self.source.next(WAIT) => next?, () = stop.wait() => return Ok(()) };
         self.shared.trouble(&self.name, None);
         (self.backoff, self.faults) = (BACKOFF, 0);
-        self.ask().await;
         match next {
             Some(delivery) => {
                 let span = info_span!("delivery", source = self.name);
@@ -205,6 +208,7 @@ impl Taker {
         let silent = self.source.knows_its_end() || self.came.elapsed() >= SILENCE;
         self.shared.exhausted(&self.name, silent && self.source.exhausted());
         self.shared.progress(&self.name, (self.settings.now)());
+        self.look_for_gaps().await;
         if !silent {
             return Ok(());
         }
@@ -230,11 +234,18 @@ impl Taker {
             Ok(lag) => metrics::lag(&self.name, lag.waiting),
             Err(fault) => warn!(source = self.name, "how far behind it is cannot be told: {fault}"),
         }
-        if self.reconciled.elapsed() < RECONCILE {
+        if self.forgot.elapsed() >= RECONCILE {
+            self.forgot = Instant::now();
+            self.forget().await;
+        }
+    }
+
+    /// Holds it against its provider's list. Not while it has something to give: a list can take long to be checked.
+    async fn look_for_gaps(&mut self) {
+        if self.settings.once || self.reconciled.elapsed() < RECONCILE {
             return;
         }
         self.reconciled = Instant::now();
-        self.forget().await;
         // What is on its way is no gap.
         let late = self.settings.lateness.get(&self.name).copied().unwrap_or(0);
         let until = Micros((self.settings.now)().0 - late);

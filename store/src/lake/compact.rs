@@ -22,33 +22,45 @@ pub struct Compacted {
     pub copies: u64,
 }
 
+/// A log source's day with more than one small file.
+#[derive(Clone, Debug)]
+pub struct Scattered {
+    folder: (String, Micros),
+    small: Vec<LakeFile>,
+    large: Vec<LakeFile>,
+}
+
 impl Lake {
-    /// Puts the small files of each log source and day together, the new ones first: who is stopped in between leaves
-    /// copies, which the next time takes out.
+    /// Gathers every day.
     pub async fn compact(&self) -> Result<Compacted, LakeError> {
-        let mut days: BTreeMap<(String, Micros), Vec<LakeFile>> = BTreeMap::new();
-        for file in self.files(Micros(i64::MIN), Micros(i64::MAX)).await? {
-            days.entry((file.log.clone(), file.day)).or_default().push(file);
-        }
         let mut done = Compacted::default();
-        for (folder, files) in days {
-            let (small, large): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.bytes < SMALL);
-            if small.len() > 1 {
-                self.compact_day(&folder, &small, &large, &mut done).await?;
-            }
+        for day in self.scattered().await? {
+            let Compacted { before, after, copies } = self.gather(&day, u64::MAX).await?;
+            done = Compacted { before: done.before + before, after: done.after + after, copies: done.copies + copies };
         }
         Ok(done)
     }
 
-    async fn compact_day(
-        &self,
-        folder: &(String, Micros),
-        small: &[LakeFile],
-        large: &[LakeFile],
-        done: &mut Compacted,
-    ) -> Result<(), LakeError> {
-        let mut seen = HashSet::new();
-        for file in large {
+    /// The days that could be gathered.
+    pub async fn scattered(&self) -> Result<Vec<Scattered>, LakeError> {
+        let mut days: BTreeMap<(String, Micros), Vec<LakeFile>> = BTreeMap::new();
+        for file in self.files(Micros(i64::MIN), Micros(i64::MAX)).await? {
+            days.entry((file.log.clone(), file.day)).or_default().push(file);
+        }
+        let days = days.into_iter().map(|(folder, files)| {
+            let (small, large) = files.into_iter().partition(|file| file.bytes < SMALL);
+            Scattered { folder, small, large }
+        });
+        Ok(days.filter(|day| day.small.len() > 1).collect())
+    }
+
+    /// Puts the small files of a day together, the new ones first: who is stopped in between leaves copies, which the next
+    /// time takes out. Copies of what stands in large files are found where those are not more than so many bytes.
+    pub async fn gather(&self, day: &Scattered, compared_max: u64) -> Result<Compacted, LakeError> {
+        let Scattered { folder, small, large } = day;
+        let (mut done, mut seen) = (Compacted::default(), HashSet::new());
+        let compared = large.iter().map(|file| file.bytes).sum::<u64>() <= compared_max;
+        for file in large.iter().filter(|_| compared) {
             self.batches(file).await?.iter().for_each(|batch| drop(fresh(batch, &mut seen)));
         }
         let (mut kept, mut written) = (Vec::new(), Vec::new());
@@ -69,16 +81,20 @@ impl Lake {
         self.delete(&old).await?;
         done.before += small.len() as u64;
         done.after += written.len() as u64;
-        Ok(())
+        Ok(done)
     }
 }
 
 /// Which rows hold a record that was not seen before. A row without its record is never a copy.
-fn fresh(batch: &RecordBatch, seen: &mut HashSet<String>) -> Vec<bool> {
+fn fresh(batch: &RecordBatch, seen: &mut HashSet<u128>) -> Vec<bool> {
     let records = batch.column_by_name("raw").and_then(|column| column.as_string_view_opt());
     let mut records = records.into_iter().flatten();
-    let mut fresh = || records.next().flatten().is_none_or(|record| seen.insert(stable_id("", &[record])));
+    let mut fresh = || records.next().flatten().is_none_or(|record| id(record).is_none_or(|id| seen.insert(id)));
     (0..batch.num_rows()).map(|_| fresh()).collect()
+}
+
+fn id(record: &str) -> Option<u128> {
+    u128::from_str_radix(stable_id("", &[record]).trim_start_matches('-'), 16).ok()
 }
 
 /// By time and event id, so that the same events are the same file whatever files they came from.

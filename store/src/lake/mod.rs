@@ -21,7 +21,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 use url::Url;
 
-pub use compact::Compacted;
+pub use compact::{Compacted, Scattered};
 pub use error::LakeError;
 pub use read::Records;
 pub use write::{Writer, Wrote, event_columns, event_schema};

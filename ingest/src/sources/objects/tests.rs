@@ -1,4 +1,4 @@
-//! Against a folder and moto's S3.
+//! Against a folder, moto's S3 and Azurite.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -189,10 +189,32 @@ async fn reads_s3() {
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
     ];
-    let config = config("s3://bucket/audit");
-    let Err(fault) = Objects::open("test", &config, &around(&settings, false)) else { panic!("a static key") };
-    assert!(fault.to_string().contains("AWS_SECRET_ACCESS_KEY"), "{fault}");
-    let mut source = Objects::open("test", &config, &around(&settings, true)).expect("a source");
+    reads("s3://bucket/audit", &settings, "AWS_SECRET_ACCESS_KEY").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_azure_blob() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(server) = server::Server::start("azurite.py", &[folder.path().as_os_str()], "listing Azure Blob") else {
+        return;
+    };
+    let key = std::fs::read_to_string(folder.path().join("key")).expect("the account's key");
+    let endpoint = format!("http://127.0.0.1:{}/keytrail", server.port);
+    let settings = [
+        ("AZURE_STORAGE_ENDPOINT", endpoint.as_str()),
+        ("AZURE_ALLOW_HTTP", "true"),
+        ("AZURE_STORAGE_ACCOUNT_NAME", "keytrail"),
+        ("AZURE_STORAGE_ACCOUNT_KEY", key.as_str()),
+    ];
+    reads("az://bucket/audit", &settings, "AZURE_STORAGE_ACCOUNT_KEY").await;
+}
+
+/// Refuses the key that does not expire, and with leave for it reads what is there.
+async fn reads(at: &str, settings: &[(&str, &str)], key: &str) {
+    let config = config(at);
+    let Err(fault) = Objects::open("test", &config, &around(settings, false)) else { panic!("a static key") };
+    assert!(fault.to_string().contains(key), "{fault}");
+    let mut source = Objects::open("test", &config, &around(settings, true)).expect("a source");
     for number in 0..30 {
         let path = Path::from(format!("audit/{}/{number}.json", day_folder(number % 2)));
         let body = format!("{{\"n\":{number}}}\n");
@@ -202,6 +224,15 @@ async fn reads_s3() {
     assert_eq!(all.len(), 30);
     assert_eq!(all["7.json"], ["{\"n\":7}"]);
     assert!(source.check().await.iter().all(|check| check.fault.is_none()));
+    drain_again(&mut source, at).await;
+}
+
+/// One that is replaced comes again, as another version.
+async fn drain_again(source: &mut Objects, at: &str) {
+    let path = Path::from(format!("audit/{}/7.json", day_folder(1)));
+    source.place.store.put(&path, PutPayload::from("{\"n\":70}\n")).await.expect("put");
+    let all = drain(source).await;
+    assert_eq!((all.len(), all.get("7.json")), (1, Some(&vec!["{\"n\":70}".to_owned()])), "{at}");
 }
 
 #[tokio::test]
