@@ -3,6 +3,12 @@
 //!
 //! usage: sources CONFIG SOURCE EVENTS bare|decoded — says `seconds S cpu S events N`, from the first delivery on
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a measurement goes by the clock on the wall, and says it"
+)]
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,7 +23,7 @@ use keytrail_model::Micros;
 /// As the service joins small parts.
 const TOGETHER: usize = 1 << 20;
 /// How long nothing may come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -1,5 +1,4 @@
 //! What happens to the service, and to nobody else: a full disk, records that could not be read at first.
-#![expect(clippy::disallowed_methods, reason = "a test waits for a process by the clock on the wall")]
 
 use std::fs;
 use std::io::Write;

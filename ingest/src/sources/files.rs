@@ -136,11 +136,11 @@ impl Files {
         self.known.insert(id, Known { path, bytes: begins.bytes, since: now, position, lines, whole });
     }
 
-    /// Files that were handed over to their end, all of it acknowledged.
-    pub(super) fn spent(&self) -> Vec<PathBuf> {
+    /// Files that were handed over to where they ended when they were last looked at, all of it acknowledged, and how far.
+    pub(super) fn spent(&self) -> Vec<(PathBuf, u64)> {
         let open: Vec<&String> = self.open.values().map(|(id, ..)| id).collect();
         let spent = self.known.iter().filter(|(id, known)| known.position >= known.bytes && !open.contains(id));
-        spent.map(|(_, known)| known.path.clone()).collect()
+        spent.map(|(_, known)| (known.path.clone(), known.position)).collect()
     }
 
     /// The next piece of the first file that has one.

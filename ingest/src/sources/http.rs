@@ -258,8 +258,8 @@ impl Source for Http {
 
     async fn ack(&mut self, receipt: Receipt) -> Result<(), SourceError> {
         self.files.ack(receipt).await?;
-        for path in self.files.spent() {
-            self.open.spool.remove(&path);
+        for (path, read) in self.files.spent() {
+            self.open.spool.remove(&path, read);
         }
         Ok(())
     }

@@ -35,14 +35,14 @@ pub async fn run(global: &Global, run: &Run) -> Result<()> {
     let traces = logging(run, &config)?;
     let pack = Pack::with(&config.rule_set(&run.rule_set))?;
     if run.check {
-        return check(global, &config, Replica::open(config.clone(), &pack, true).await?).await;
+        return Box::pin(check(global, &config, &pack)).await;
     }
     let (set, mut stop) = Stop::new();
     let (made, reload) = mpsc::channel(1);
     let (second, mut again) = oneshot::channel();
     let ended_by = tokio::spawn(signals(set.clone(), second));
     let replica = tokio::select! {
-        replica = opened(&config, &pack, run.once) => replica?,
+        replica = Box::pin(opened(&config, &pack, run.once)) => replica?,
         () = stop.wait() => return Err(Failure::Stopped(ended_by.await?).into()),
     };
     let reloading = tokio::spawn(reloads(global.clone(), run.rule_set.clone(), made));
@@ -76,8 +76,8 @@ async fn opened(config: &Config, pack: &Pack, once: bool) -> Result<Replica> {
 }
 
 /// Everything that a run would find wrong before it reads.
-async fn check(global: &Global, config: &Config, replica: Replica) -> Result<()> {
-    replica.close().await;
+async fn check(global: &Global, config: &Config, pack: &Pack) -> Result<()> {
+    Replica::open(config.clone(), pack, true).await?.close().await;
     let mut opened = sources(config, "check").await?;
     source::check(global, &mut opened).await
 }

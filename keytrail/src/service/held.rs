@@ -17,12 +17,14 @@ const LEVEL: i32 = 1;
 /// How far ahead of its arrival an event's time is believed; a wrong clock must not move everybody's.
 const AHEAD: i64 = 300 * Micros::SECOND;
 
+/// Length, origin, line, record and byte of a record.
+type Placed = (usize, u32, Option<u64>, Option<u64>, u64);
+
 /// Stands before the records, on a line of its own.
 #[derive(Serialize, Deserialize)]
 struct Head {
     origins: Vec<String>,
-    /// Length, origin, line, record and byte of each.
-    places: Vec<(usize, u32, Option<u64>, Option<u64>, u64)>,
+    places: Vec<Placed>,
 }
 
 /// The events of one chunk; `None` where there are none.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use keytrail_model::Micros;
-use keytrail_store::{Compacted, Lake, Scattered};
+use keytrail_store::{Compacted, Lake, LakeFile, Scattered};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -56,11 +56,7 @@ impl Upkeep {
         old.retain(|file| file.last() < begins);
         if !old.is_empty() {
             lake.delete(&old).await?;
-            info!(
-                files = old.len(),
-                last_day = old.last().map(|file| file.date()),
-                "days of the lake outlived their time"
-            );
+            info!(files = old.len(), last_day = old.last().map(LakeFile::date), "days of the lake outlived their time");
             self.todo = lake.scattered().await?.into();
         }
         Ok(())

@@ -66,15 +66,12 @@ impl Spool {
         }
     }
 
-    /// A segment that was read; the one that is written to stays.
-    pub fn remove(&self, path: &Path) {
-        // Held while it is removed: a segment does not become the current one again.
+    /// A segment that was read so far; the one that is written to stays, and one that grew since it was read.
+    pub fn remove(&self, path: &Path, read: u64) {
+        // Held while it is removed: a segment does not become the current one again, and only that one grows.
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if *current == path {
-            return;
-        }
         let size = path.metadata().map_or(0, |about| about.len());
-        if std::fs::remove_file(path).is_ok() {
+        if *current != path && size == read && std::fs::remove_file(path).is_ok() {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
         }
     }

@@ -128,3 +128,19 @@ async fn a_full_spool_asks_senders_to_wait_and_others_need_a_key() {
     let fault = Http::open("push", &open, &around()).err().expect("an error").to_string();
     assert!(fault.contains("name a `token_file` or an `hmac_file`"), "{fault}");
 }
+
+#[tokio::test]
+async fn a_segment_that_grew_since_it_was_read_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let spool = Spool::open(folder.path()).expect("a spool");
+    assert!(matches!(spool.put(vec![b'\n'; 16 << 20]).await, Told::Kept));
+    let segment = std::fs::read_dir(folder.path()).expect("a folder").next().expect("one").expect("an entry").path();
+    let size = segment.metadata().expect("a file").len();
+    spool.remove(&segment, size);
+    assert!(segment.exists(), "it is written to");
+    assert!(matches!(spool.put(b"{}\n".to_vec()).await, Told::Kept), "which begins another");
+    spool.remove(&segment, size - 1);
+    assert!(segment.exists(), "its end was not read");
+    spool.remove(&segment, size);
+    assert!(!segment.exists());
+}
