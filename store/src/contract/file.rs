@@ -130,7 +130,7 @@ async fn a_store_of_something_else_or_of_tomorrow_is_refused() {
                  VALUES (7, 'tomorrow', 1, x'00', 0)";
     sqlx::query(newer).execute(&store.pool).await.expect("a newer schema");
     store.close().await;
-    assert!(refusal(&path).await.starts_with("store `PATH` has schema 7, this keytrail knows 2: upgrade keytrail"));
+    assert!(refusal(&path).await.starts_with("store `PATH` has schema 7, this keytrail knows 3: upgrade keytrail"));
     Store::remove(&path).expect("removed");
     let pool = sqlx::SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path).create_if_missing(true))
         .await
