@@ -18,10 +18,13 @@ use keytrail::config::Config;
 use keytrail::pack::Pack;
 use keytrail::service::{Reading, sources, stages::Stages};
 use keytrail_ingest::Chunk;
+use keytrail_ingest::sources::Part;
 use keytrail_model::Micros;
 
 /// As the service joins small parts.
 const TOGETHER: usize = 1 << 20;
+/// How long nothing comes where all has come.
+const QUIET: Duration = Duration::from_secs(3);
 /// How long nothing may come.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -40,27 +43,37 @@ async fn main() -> Result<()> {
         _ => None,
     };
     let wanted: u64 = events.parse()?;
-    let (mut came, mut began, mut last, mut together) = (0, None, Instant::now(), Vec::new());
-    while came < wanted {
-        ensure!(last.elapsed() < PATIENCE, "only {came} of {wanted} came");
+    let (mut documents, mut began, mut last) = (0, None, (Instant::now(), 0.0));
+    // An object is one document, whatever it holds: so it is over when nothing comes any more.
+    while began.is_none() || last.0.elapsed() < QUIET {
+        ensure!(last.0.elapsed() < PATIENCE, "nothing came");
         let Some(delivery) = source.next(Duration::from_secs(1)).await? else { continue };
         began.get_or_insert_with(|| (Instant::now(), cpu()));
-        for part in delivery.parts {
-            for chunk in part.chunks.flatten() {
-                came += chunk.spans.len() as u64;
-                together.push(chunk);
-                if together.iter().map(|chunk| chunk.bytes.len()).sum::<usize>() >= TOGETHER {
-                    decode(&mut reading, &mut together)?;
-                }
-            }
-        }
-        decode(&mut reading, &mut together)?;
+        documents += tokio::task::block_in_place(|| read(delivery.parts, &mut reading))?;
         source.ack(delivery.receipt).await?;
-        last = Instant::now();
+        last = (Instant::now(), cpu());
     }
-    let (seconds, used) = began.map_or((0.0, 0.0), |(began, before)| (began.elapsed().as_secs_f64(), cpu() - before));
-    println!("seconds {seconds:.3} cpu {used:.3} events {came}");
+    ensure!(documents <= wanted, "{documents} documents came, and {wanted} events are there");
+    let (began, before) = began.unwrap_or(last);
+    let seconds = last.0.duration_since(began).as_secs_f64();
+    println!("seconds {seconds:.3} cpu {:.3} events {wanted}", last.1 - before);
     Ok(())
+}
+
+/// How many documents there are in these parts. Pulling may block.
+fn read(parts: Vec<Part>, reading: &mut Option<Reading>) -> Result<u64> {
+    let (mut came, mut together, mut bytes) = (0, Vec::new(), 0);
+    for chunk in parts.into_iter().flat_map(|part| part.chunks).flatten() {
+        came += chunk.spans.len() as u64;
+        bytes += chunk.bytes.len();
+        together.push(chunk);
+        if bytes >= TOGETHER {
+            decode(reading, &mut together)?;
+            bytes = 0;
+        }
+    }
+    decode(reading, &mut together)?;
+    Ok(came)
 }
 
 fn decode(reading: &mut Option<Reading>, together: &mut Vec<Chunk>) -> Result<()> {
