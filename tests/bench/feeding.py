@@ -10,13 +10,12 @@ import time
 import uuid
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
-sys.path += [str(TESTS / "soak"), str(TESTS / "servers")]
+sys.path.append(str(TESTS / "soak"))
 
 import corpus
-import fetched
-from feed import S3, Client, publish
+from feed import S3, Client, producer, publish, put, subscribe
 from programs import events_file
-from stage import Helper, Skipped, free_port
+from stage import free_port, kafka_python
 
 QUEUE_ACCOUNT = "123456789012"
 
@@ -126,10 +125,7 @@ class Kafka(Feeder):
     """One topic with four partitions; each time a group of its own reads it from its beginning."""
     def __init__(self, bench):
         super().__init__(bench)
-        try:
-            self.python = fetched.environment("confluent-kafka==2.16.1", "kafka-client")
-        except (OSError, subprocess.SubprocessError) as fault:
-            raise Skipped(f"confluent-kafka cannot be had: {fault}") from fault
+        self.python = kafka_python()
         self.port = bench.helper("kafka.py", str(bench.folder / "kafka")).port
         self.topic, self.producer = None, None
 
@@ -184,10 +180,7 @@ class Subscription(Feeder):
         self.number += 1
         self.name = f"bench-{self.number}"
         self.client = Client([self.port])
-        kind = {"Content-Type": "application/json"}
-        self.client.send("PUT", f"/v1/projects/keytrail/topics/{self.name}", "{}", kind, (200, 409))
-        wanted = json.dumps({"topic": f"projects/keytrail/topics/{self.name}", "ackDeadlineSeconds": 30})
-        self.client.send("PUT", f"/v1/projects/keytrail/subscriptions/{self.name}", wanted, kind, (200, 409))
+        subscribe(self.client, self.name, self.name)
         if not empty:
             lines = self.lines()
             for at in range(0, len(lines), 500):
@@ -204,28 +197,14 @@ FEEDERS = {"files": Files, "http": Http, "sqs": Sqs, "kafka": Kafka, "pubsub": S
 
 def produce(port, topic):
     """Run by the Python that has Kafka's client: a file, so many new events, or lines, and `done` after each."""
-    from confluent_kafka import Producer
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    brokers = {"bootstrap.servers": f"127.0.0.1:{port}"}
-    admin = AdminClient(brokers)
-    made = admin.create_topics([NewTopic(topic, num_partitions=4, replication_factor=1)])
-    made[topic].result(30)
-    producer = Producer(brokers | {"linger.ms": 5, "compression.type": "lz4", "queue.buffering.max.messages": 200_000})
-
-    def put(line):
-        while True:
-            try:
-                return producer.produce(topic, line)
-            except BufferError:
-                producer.poll(0.2)
+    into = producer(port, topic, {"linger.ms": 5, "queue.buffering.max.messages": 200_000})
 
     def new(count):
         world = corpus.World(corpus.ROLES)
         for number in range(count):
-            put(world.event(corpus.START + number * corpus.BETWEEN / 10).rstrip("\n"))
+            put(into, topic, world.event(corpus.START + number * corpus.BETWEEN / 10).rstrip("\n"))
             if number % 1000 == 0:
-                producer.poll(0)
+                into.poll(0)
 
     print("done", flush=True)
     for order in sys.stdin:
@@ -234,12 +213,12 @@ def produce(port, topic):
             new(int(rest))
         elif what == "lines":
             for line in itertools.islice(sys.stdin, int(rest)):
-                put(line.rstrip("\n"))
+                put(into, topic, line.rstrip("\n"))
         else:
             with open(order.strip(), encoding="utf-8") as file:
                 for line in file:
-                    put(line.rstrip("\n"))
-        producer.flush(300)
+                    put(into, topic, line.rstrip("\n"))
+        into.flush(300)
         print("done", flush=True)
 
 

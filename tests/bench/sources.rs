@@ -16,13 +16,11 @@ use anyhow::{Context, Result, bail, ensure};
 use keytrail::cli::Global;
 use keytrail::config::Config;
 use keytrail::pack::Pack;
-use keytrail::service::{Reading, sources, stages::Stages};
+use keytrail::service::{Reading, sources, stages::Stages, taker::TOGETHER};
 use keytrail_ingest::Chunk;
 use keytrail_ingest::sources::Part;
 use keytrail_model::Micros;
 
-/// As the service joins small parts.
-const TOGETHER: usize = 1 << 20;
 /// How long nothing comes where all has come.
 const QUIET: Duration = Duration::from_secs(3);
 /// How long nothing may come.

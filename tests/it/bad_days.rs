@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,15 +19,9 @@ fn on_a_small_disk(folder: &Path) -> Option<(Running, PathBuf)> {
         eprintln!("skipped: a full disk: no disk can be made here (unshare -rm, mount)");
         return None;
     }
-    let log = fs::File::create(folder.join("log")).expect("a log");
     let start = format!("{made} && exec \"$0\" run --log json");
-    let child = Command::new("unshare")
-        .args(["-rm", "sh", "-c", &start, env!("CARGO_BIN_EXE_keytrail")])
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stderr(log)
-        .spawn();
-    let running = Running(child.expect("unshare"));
+    let mut command = Command::new("unshare");
+    let running = Running::spawn(folder, command.args(["-rm", "sh", "-c", &start, env!("CARGO_BIN_EXE_keytrail")]));
     // Its own view of the disk.
     let disk = PathBuf::from(format!("/proc/{}/root{}/disk", running.0.id(), folder.display()));
     Some((running, disk))
@@ -115,16 +109,10 @@ fn a_clock_that_jumps_an_hour_forth_and_back_changes_no_finding() {
     let clock = folder.path().join("clock");
     let set = |offset: &str| fs::write(&clock, format!("{offset}\n")).expect("a file");
     set("+0");
-    let child = Command::new(env!("CARGO_BIN_EXE_keytrail"))
-        .args(["run", "--log", "json"])
-        .current_dir(folder.path())
-        .env("LD_PRELOAD", library)
-        .env("FAKETIME_TIMESTAMP_FILE", &clock)
-        .env("FAKETIME_NO_CACHE", "1")
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .stderr(fs::File::create(folder.path().join("log")).expect("a log"))
-        .spawn();
-    let running = Running(child.expect("the binary"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keytrail"));
+    command.args(["run", "--log", "json"]).env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &clock);
+    command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let running = Running::spawn(folder.path(), &mut command);
     let lines = sample_lines();
     let mut sent = 0;
     for (part, offset) in lines.chunks(lines.len() / 3 + 1).zip(["+1h", "-1h", "+0"]) {

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -50,12 +50,13 @@ impl Drop for Running {
 
 impl Running {
     pub fn start(folder: &Path) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_keytrail"))
-            .args(["run", "--log", "json"])
-            .current_dir(folder)
-            .stderr(Stdio::from(fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log")))
-            .spawn();
-        Self(child.expect("the binary"))
+        Self::spawn(folder, Command::new(env!("CARGO_BIN_EXE_keytrail")).args(["run", "--log", "json"]))
+    }
+
+    /// The same by a command that becomes the service.
+    pub fn spawn(folder: &Path, command: &mut Command) -> Self {
+        let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
+        Self(command.current_dir(folder).stderr(log).spawn().expect("the binary"))
     }
 
     pub fn signal(&self, signal: &str) {

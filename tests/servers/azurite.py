@@ -8,38 +8,28 @@ standard input does.
 """
 import base64
 import email.utils
-import fcntl
 import hashlib
 import hmac
 import http.client
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import time
+
+from fetched import locked, skip
+from ports import free_port, wait_for
 
 AZURITE = "azurite@3.35.0"
 VERSION = "2024-11-04"
 
 
-def skip(why):
-    print(f"skipped: {why}", flush=True)
-    sys.exit(77)
-
-
 def fetched():
     """Where the program is, from npm, fetched once."""
-    base = os.environ.get("KEYTRAIL_CACHE")
-    base = base or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "keytrail")
-    folder = os.path.join(base, "azurite")
-    main = os.path.join(folder, "node_modules", "azurite", "dist", "src", "blob", "main.js")
     if not shutil.which("node") or not shutil.which("npm"):
         skip("node and npm are not there")
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(base, "azurite.lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked("azurite") as folder:
+        main = os.path.join(folder, "node_modules", "azurite", "dist", "src", "blob", "main.js")
         if not os.path.exists(main):
             command = ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", AZURITE]
             done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=300)
@@ -63,34 +53,20 @@ def make_container(port, key):
         skip(f"the container cannot be made: {answer.status} {answer.read()[:300]!r}")
 
 
-def wait_for(port, server):
-    for _ in range(300):
-        if server.poll() is not None:
-            skip(f"Azurite ended with {server.returncode}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    server.kill()
-    skip("Azurite did not start within 30 s")
-
-
 def main():
     program, folder = fetched(), sys.argv[1]
     os.makedirs(folder, exist_ok=True)
     key = base64.b64encode(secrets.token_bytes(64)).decode()
     with open(os.path.join(folder, "key"), "w", encoding="utf-8") as file:
         file.write(key)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["node", program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", folder, "--silent",
                "--skipApiVersionCheck", "--disableTelemetry"]
     quiet = subprocess.DEVNULL
     server = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet,
                               env=os.environ | {"AZURITE_ACCOUNTS": f"keytrail:{key}"})
     try:
-        wait_for(port, server)
+        wait_for(port, server, "Azurite")
         make_container(port, key)
         print(f"port {port}", flush=True)
         sys.stdin.read()

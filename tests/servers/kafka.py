@@ -9,7 +9,6 @@ Users: keytrail, with the password in FOLDER/password, may everything; stranger,
 
 Says `port N` on its first line, or `skipped: why`. This process becomes the broker; it ends when its standard input does.
 """
-import fcntl
 import os
 import secrets
 import shutil
@@ -18,6 +17,8 @@ import socket
 import subprocess
 import sys
 import time
+
+from fetched import locked, skip
 
 VERSION = "4.3.1"
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -32,20 +33,10 @@ CLUSTER = "a2V5dHJhaWwtdGVzdHMtMQ"
 JAAS = "org.apache.kafka.common.security"
 
 
-def skip(why):
-    print(f"skipped: {why}", flush=True)
-    sys.exit(77)
-
-
 def fetched():
     """The folder with the broker's jars, fetched once."""
-    base = os.environ.get("KEYTRAIL_CACHE")
-    base = base or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "keytrail")
-    folder = os.path.join(base, "kafka-server")
-    done, jars = os.path.join(folder, f"done-{VERSION}"), os.path.join(folder, f"jars-{VERSION}")
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(base, "kafka-server.lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked("kafka-server") as folder:
+        done, jars = os.path.join(folder, f"done-{VERSION}"), os.path.join(folder, f"jars-{VERSION}")
         if not os.path.exists(done):
             with open(os.path.join(folder, "pom.xml"), "w", encoding="utf-8") as pom:
                 pom.write(POM)

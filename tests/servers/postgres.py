@@ -11,11 +11,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+from fetched import skip
+from ports import free_port
 
 SETTINGS = {
     "fsync": "off",
@@ -27,11 +29,6 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "log_min_messages": "fatal",
 }
-
-
-def skip(why):
-    print(f"skipped: {why}", flush=True)
-    sys.exit(77)
 
 
 def programs():
@@ -53,12 +50,6 @@ def account():
     except KeyError:
         skip("PostgreSQL does not run as root, and there is no user postgres")
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def make(folder, bin_folder, who):

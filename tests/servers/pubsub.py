@@ -10,18 +10,14 @@ import glob
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
+
+from fetched import skip
+from ports import free_port, wait_for
 
 JAR = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar"
 HOMES = ["/usr/lib/google-cloud-sdk", "/usr/share/google-cloud-sdk", "/opt/google-cloud-sdk", "~/google-cloud-sdk"]
-
-
-def skip(why):
-    print(f"skipped: {why}", flush=True)
-    sys.exit(77)
 
 
 def jar():
@@ -33,28 +29,10 @@ def jar():
     return found[-1] if found else skip("the emulator is not there: gcloud components install pubsub-emulator")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def with_parent():
     """Ends with this script even where it is killed; of Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def wait_for(port, emulator):
-    for _ in range(300):
-        if emulator.poll() is not None:
-            skip(f"the emulator ended with {emulator.returncode}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    emulator.kill()
-    skip("the emulator did not start within 30 s")
 
 
 def main():
@@ -66,7 +44,7 @@ def main():
     command = ["java", "-Xmx2g", "-XX:TieredStopAtLevel=1", "-jar", path, "--host=127.0.0.1", f"--port={port}"]
     quiet = subprocess.DEVNULL
     emulator = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, preexec_fn=with_parent)
-    wait_for(port, emulator)
+    wait_for(port, emulator, "the emulator")
     print(f"port {port}", flush=True)
     sys.stdin.read()
     emulator.kill()

@@ -97,10 +97,7 @@ class Pubsub:
 
     def __init__(self, told, dice):
         self.client, self.dice, self.twice = Client([told["port"]]), dice, 0
-        topic, json_type = "projects/keytrail/topics/audit", {"Content-Type": "application/json"}
-        self.client.send("PUT", f"/v1/{topic}", "{}", json_type, (200, 409))
-        wanted = json.dumps({"topic": topic, "ackDeadlineSeconds": 10})
-        self.client.send("PUT", "/v1/projects/keytrail/subscriptions/keytrail", wanted, json_type, (200, 409))
+        subscribe(self.client, "audit", "keytrail")
 
     def send(self, records):
         again = self.dice.random() < TWICE
@@ -110,6 +107,14 @@ class Pubsub:
 
     def finish(self):
         return {"twice": self.twice, "again": self.client.again}
+
+
+def subscribe(client, topic, name):
+    """Makes both, where they are not there yet."""
+    topic, json_type = f"projects/keytrail/topics/{topic}", {"Content-Type": "application/json"}
+    client.send("PUT", f"/v1/{topic}", "{}", json_type, (200, 409))
+    wanted = json.dumps({"topic": topic, "ackDeadlineSeconds": 10})
+    client.send("PUT", f"/v1/projects/keytrail/subscriptions/{name}", wanted, json_type, (200, 409))
 
 
 def publish(client, topic, records):
@@ -133,21 +138,32 @@ class Push:
         return {"twice": self.twice, "again": self.client.again}
 
 
+def producer(port, topic, more):
+    """Of a topic that it makes, with four partitions. Needs confluent_kafka."""
+    from confluent_kafka import Producer
+    from confluent_kafka.admin import AdminClient, NewTopic
+    brokers = {"bootstrap.servers": f"127.0.0.1:{port}"}
+    admin = AdminClient(brokers)
+    admin.create_topics([NewTopic(topic, num_partitions=4, replication_factor=1)])[topic].result(30)
+    return Producer(brokers | {"linger.ms": 20, "compression.type": "lz4", "log_level": 0} | more)
+
+
+def put(into, topic, line, **more):
+    """Waits while the producer's queue is full."""
+    while True:
+        try:
+            return into.produce(topic, line, **more)
+        except BufferError:
+            into.poll(0.5)
+
+
 class Kafka:
-    """One event a message, by key to four partitions. Needs confluent_kafka."""
+    """One event a message, by key."""
 
     batch = 1_000
 
     def __init__(self, told, dice):
-        from confluent_kafka import Producer
-        from confluent_kafka.admin import AdminClient, NewTopic
-        brokers = {"bootstrap.servers": f"127.0.0.1:{told['port']}"}
-        admin = AdminClient(brokers)
-        made = admin.create_topics([NewTopic("audit", num_partitions=4, replication_factor=1)])
-        made["audit"].result(30)
-        self.producer = Producer(brokers | {
-            "enable.idempotence": True, "linger.ms": 20, "compression.type": "lz4", "delivery.timeout.ms": 600_000,
-            "log_level": 0})
+        self.producer = producer(told["port"], "audit", {"enable.idempotence": True, "delivery.timeout.ms": 600_000})
         self.dice, self.twice, self.failed = dice, 0, 0
 
     def told(self, error, _):
@@ -158,16 +174,9 @@ class Kafka:
             again = self.dice.random() < TWICE
             self.twice += again
             for _ in range(1 + again):
-                self.put(one)
+                key = json.loads(one)["userIdentity"]["accessKeyId"]
+                put(self.producer, "audit", one, key=key, on_delivery=self.told)
         self.producer.poll(0)
-
-    def put(self, one):
-        key = json.loads(one)["userIdentity"]["accessKeyId"]
-        while True:
-            try:
-                return self.producer.produce("audit", one, key=key, on_delivery=self.told)
-            except BufferError:
-                self.producer.poll(0.5)
 
     def finish(self):
         left = self.producer.flush(300)

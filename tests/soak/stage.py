@@ -3,7 +3,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,16 +10,28 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVERS = os.path.join(os.path.dirname(HERE), "servers")
+sys.path.append(SERVERS)
+
+import fetched
+from ports import free_port
 
 
 class Skipped(Exception):
     """Something cannot be had here."""
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+def kafka_python():
+    """A Python that has Kafka's client."""
+    try:
+        return fetched.environment("confluent-kafka==2.16.1", "kafka-client")
+    except (OSError, subprocess.SubprocessError) as fault:
+        raise Skipped(f"confluent-kafka cannot be had: {fault}") from fault
+
+
+def surroundings(who):
+    """The environment of a service that reads from the servers here, and of nothing else."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "KEYTRAIL_"))}
+    return mine | {"AWS_ACCESS_KEY_ID": who, "AWS_SECRET_ACCESS_KEY": who, "AWS_REGION": "us-east-1"}
 
 
 class Helper:

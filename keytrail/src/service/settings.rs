@@ -83,9 +83,7 @@ impl Settings {
             now,
         })
     }
-}
 
-impl Settings {
     /// Before this time days of the lake may have been deleted; never so near that late events could not be put right that
     /// reach so far back from where events are settled.
     #[must_use]

@@ -25,7 +25,7 @@ use super::stages::Stages;
 const WAIT: Duration = Duration::from_secs(1);
 /// Bytes that are read as one chunk where many small parts come: what is done once for a chunk weighs by far more than what
 /// is done once for an event.
-const TOGETHER: usize = 1 << 20;
+pub const TOGETHER: usize = 1 << 20;
 /// Packed bytes that are committed at once.
 const STEP: usize = 4 << 20;
 /// How long a source that does not know its end must be silent to count as idle: after a stop, what waits there comes

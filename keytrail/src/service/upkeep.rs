@@ -50,15 +50,14 @@ impl Upkeep {
             return Ok(());
         }
         self.last = Instant::now();
-        self.todo = lake.scattered().await?.into();
         let until = settings.lake_keep.map(|keep| Micros((settings.now)().0.saturating_sub(keep)));
         let mut old = outlived(lake.files(EVERYTHING.0, EVERYTHING.1).await?, until, settings.lake_bytes_max);
         old.retain(|file| file.last() < begins);
         if !old.is_empty() {
             lake.delete(&old).await?;
             info!(files = old.len(), last_day = old.last().map(LakeFile::date), "days of the lake outlived their time");
-            self.todo = lake.scattered().await?.into();
         }
+        self.todo = lake.scattered().await?.into();
         Ok(())
     }
 }
