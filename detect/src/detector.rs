@@ -107,6 +107,10 @@ impl Detector {
         &mut self.progress
     }
 
+    pub(crate) fn into_progress(self) -> Progress {
+        self.progress
+    }
+
     /// Settles what no event at or after the watermark can change; `Micros(i64::MAX)` ends everything.
     pub fn settle(&mut self, watermark: Micros) {
         self.progress.settle(&self.plan, watermark);

@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no clock. Never sees a record's bytes, only event columns and the raw paths that its rules name.
 
+mod anew;
 mod compile;
 mod computed;
 mod detector;
@@ -35,6 +36,7 @@ mod tests;
 mod values;
 mod window;
 
+pub use anew::{Anew, Compared};
 pub use compile::{SourceFields, unknown_fields};
 pub use detector::Detector;
 pub use dialect::{Dialect, Dialects};

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use keytrail_model::{EventBatch, Finding, Micros};
 use serde::{Deserialize, Serialize};
 
+use crate::anew::Lates;
 use crate::compile::Columns;
 use crate::group::{self, Group};
 use crate::matches::Matches;
@@ -38,6 +39,8 @@ pub struct Progress {
     pub(crate) settled: Option<Micros>,
     /// Events that came after their time was settled.
     pub(crate) late: u64,
+    /// What came too late and is to be put right.
+    pub(crate) lates: Lates,
     /// Entries that a full window kept out.
     pub(crate) dropped: u64,
     pub(crate) failures: BTreeSet<RuleFailure>,
@@ -95,10 +98,16 @@ impl Progress {
     /// A rule that looks at one event at a time: the event counts into its group.
     fn count(&mut self, (rule, feed): (&Rule, &Feed), events: &EventBatch, row: usize, selected: &Selected<'_>) {
         let value = |columns: &Columns| first_shown(events, columns, row).unwrap_or_else(|| "(none)".to_owned());
-        let key = (feed.rule, feed.keys.iter().map(value).collect());
+        let key: Key = (feed.rule, feed.keys.iter().map(value).collect());
+        let time = events.time(row);
+        let start = time.bucket(rule.suppress_for);
+        let over = |settled: Micros| time < settled && start.0.saturating_add(rule.suppress_for) <= settled.0;
+        if self.settled.is_some_and(over) {
+            self.late += 1;
+            return self.lates.note(&key, time);
+        }
         let pool = &mut self.pool;
         let seen = || pool.seen(rule, events, row, selected.at(row));
-        let start = events.time(row).bucket(rule.suppress_for);
         self.groups.entry((key, start)).or_default().add(events, row, seen);
     }
 
@@ -130,8 +139,15 @@ impl Progress {
         let Some((_, window)) = plan.window(key.0) else { return };
         let settled = self.settled.and_then(|settled| plan.nesting.settled(key.0, settled));
         let fresh = || settled.map_or_else(Lane::default, Lane::since);
-        let lane = self.lanes.entry(key).or_insert_with(fresh);
-        self.late += u64::from(!lane.push(window, entry));
+        let time = entry.time;
+        let kept = match self.lanes.get_mut(&key) {
+            Some(lane) => lane.push(window, entry),
+            None => self.lanes.entry(key.clone()).or_insert_with(fresh).push(window, entry),
+        };
+        if !kept {
+            self.late += 1;
+            self.lates.note(&key, time);
+        }
     }
 
     /// Settles what no event at or after the watermark can change any more; `Micros(i64::MAX)` ends everything.
@@ -154,7 +170,8 @@ impl Progress {
         let Some((rule, window)) = plan.window(key.0) else { return };
         let Some(lane) = self.lanes.get_mut(key) else { return };
         let matches = lane.settle(window, watermark);
-        if lane.is_idle() {
+        // One that begins later than that stays, to know where it begins.
+        if lane.is_idle() && lane.settled() <= Some(watermark) {
             self.dropped += lane.dropped;
             self.lanes.remove(key);
         }
@@ -231,6 +248,7 @@ impl Progress {
         self.open.extend(other.open);
         self.settled = self.settled.max(other.settled);
         self.late += other.late;
+        self.lates.merge(other.lates);
         self.dropped += other.dropped;
         self.failures.extend(other.failures);
         for (exception, count) in other.excepted {

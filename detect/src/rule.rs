@@ -223,8 +223,13 @@ impl Rule {
     /// column that lineage fills from them.
     #[must_use]
     pub fn settled(&self) -> bool {
-        let later = |name: &Name| matches!(name, Name::Event(name) if LATER.contains(name));
-        self.window.is_some() || self.joins().next().is_some() || self.names().any(later)
+        self.window.is_some() || self.joins().next().is_some() || self.reads_later()
+    }
+
+    /// Whether it reads what lineage fills from other events.
+    #[must_use]
+    pub fn reads_later(&self) -> bool {
+        self.names().any(|name| matches!(name, Name::Event(name) if LATER.contains(name)))
     }
 
     /// The reference tables that it joins.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use keytrail_model::{Micros, stable_id};
 use serde::{Deserialize, Serialize};
 
+use crate::anew::{Late, Lates};
 use crate::group::Group;
 use crate::plan::Plan;
 use crate::progress::{Key, Progress, RuleFailure};
@@ -26,6 +27,8 @@ pub struct Saved {
     lanes: Vec<(Id, Lane)>,
     open: Vec<(Id, i64)>,
     late: u64,
+    #[serde(default)]
+    lates: Vec<(Micros, String, Late)>,
     dropped: u64,
     failures: Vec<RuleFailure>,
     excepted: BTreeMap<String, u64>,
@@ -53,6 +56,7 @@ impl Progress {
             lanes: self.lanes.iter().map(|(key, lane)| (id(key), lane.clone())).collect(),
             open: self.open.iter().map(|(key, start)| (id(key), start.0)).collect(),
             late: self.late,
+            lates: self.lates.save(plan),
             dropped: self.dropped,
             failures: self.failures.iter().cloned().collect(),
             excepted: self.excepted.clone(),
@@ -76,6 +80,7 @@ impl Progress {
         let lanes = saved.lanes.into_iter().filter(|(id, _)| same(&id.0));
         progress.lanes = lanes.filter_map(|(id, lane)| Some((key(id)?, lane))).collect();
         progress.open = saved.open.into_iter().filter_map(|(id, start)| Some((key(id)?, Micros(start)))).collect();
+        progress.lates = Lates::restore(plan, saved.lates);
         progress.settled = saved.settled.map(Micros);
         (progress.late, progress.dropped) = (saved.late, saved.dropped);
         progress.failures.extend(saved.failures);
@@ -110,7 +115,7 @@ impl Saved {
             shard(&id, &mut |part| part.open.push((id.clone(), start)));
         }
         if let Some(first) = split.first_mut() {
-            (first.late, first.dropped) = (self.late, self.dropped);
+            (first.late, first.lates, first.dropped) = (self.late, self.lates, self.dropped);
             (first.failures, first.excepted) = (self.failures, self.excepted);
         }
         split

@@ -1,6 +1,7 @@
 //! What must hold of any rules over any events: the index changes no answer; order, batch sizes, workers, saving and
 //! restoring change no finding.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, ListBuilder, RecordBatch, StringViewArray, StringViewBuilder};
@@ -261,6 +262,77 @@ proptest! {
         detector.settle(Micros(i64::MAX));
         prop_assert_eq!(detector.findings(), wanted);
         prop_assert_eq!(detector.progress().left_out(), (0, 0));
+    }
+
+    /// In any order and as late as they like: what stands at the end is what stands when all are there from the start.
+    #[test]
+    fn what_comes_late_is_put_right(
+        rules in rules(),
+        events in events(),
+        delays in prop::collection::vec(0i64..2000, 60),
+        every in 1usize..6,
+    ) {
+        let rules: Vec<String> =
+            rules.into_iter().map(|rule| BY_WHAT_WAS.iter().fold(rule, |rule, one| rule.replace(one, ""))).collect();
+        let plan = plan(&rules);
+        let mut arrivals: Vec<_> = events.iter().zip(delays).map(|(event, delay)| (event.time + delay, event)).collect();
+        arrivals.sort_by_key(|(at, event)| (*at, event.id));
+        let mut late = Late { known: BTreeMap::new(), came: Vec::new(), detector: Detector::over(Arc::clone(&plan)) };
+        let mut watermark = i64::MIN;
+        for (turn, (_, event)) in arrivals.into_iter().enumerate() {
+            late.detector.evaluate(&batch(&plan, std::slice::from_ref(event)));
+            late.came.push(event.clone());
+            watermark = watermark.max(event.time - 60);
+            late.settle(watermark * Micros::SECOND);
+            if turn % every == 0 {
+                late.put_right(&plan);
+            }
+        }
+        late.put_right(&plan);
+        late.settle(i64::MAX);
+        let says = |one: &Finding| (one.id.clone(), one.rule.clone(), one.count, one.first_seen, one.last_seen);
+        let wanted: BTreeSet<_> = plainly(&plan, &events).iter().map(says).collect();
+        prop_assert_eq!(late.known.values().map(says).collect::<BTreeSet<_>>(), wanted);
+    }
+}
+
+/// Windows that depend on everything that was before: late events change more than is put right.
+const BY_WHAT_WAS: [&str; 2] =
+    ["window: {first_seen: {of: ip, learn: 5m}}\n", "window: {within: 5m, count: {eq: 2}}\n"];
+
+struct Late {
+    known: BTreeMap<String, Finding>,
+    came: Vec<Event>,
+    detector: Detector,
+}
+
+impl Late {
+    fn settle(&mut self, watermark: i64) {
+        self.detector.settle(Micros(watermark));
+        self.known.extend(self.detector.news(true).into_iter().map(|finding| (finding.id.clone(), finding)));
+    }
+
+    fn put_right(&mut self, plan: &Arc<Plan>) {
+        while self.detector.late_since().is_some() {
+            let known: Vec<Finding> = self.known.values().cloned().collect();
+            let anew = self.detector.anew(&known, Micros(i64::MIN));
+            assert!(anew.too_late.is_empty());
+            let mut aside = self.detector.aside(&anew);
+            let needed = |event: &&Event| {
+                let time = event.time * Micros::SECOND;
+                anew.from.0 <= time && (anew.live || time < anew.until.0)
+            };
+            let needed: Vec<Event> = self.came.iter().filter(needed).cloned().collect();
+            aside.evaluate(&batch(plan, &needed));
+            aside.settle(anew.until);
+            let compared = anew.compare(plan, aside.news(true), known);
+            self.known.retain(|id, _| !compared.gone.contains(id));
+            self.known.extend(compared.news.into_iter().map(|finding| (finding.id.clone(), finding)));
+            if anew.live {
+                self.detector.adopt(aside, &anew);
+            }
+            self.detector.forget_late(&anew);
+        }
     }
 }
 

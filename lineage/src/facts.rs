@@ -10,7 +10,7 @@ mod uses;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use keytrail_model::Micros;
+use keytrail_model::{EventBatch, Micros};
 use serde::{Deserialize, Serialize};
 
 use crate::arn;
@@ -75,6 +75,14 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether anything is learnt from these events but who used what.
+    #[must_use]
+    pub fn are_in(batch: &EventBatch) -> bool {
+        let mut facts = Self::default();
+        facts.observe(batch);
+        facts != Self::default()
+    }
+
     #[must_use]
     pub fn issuance(&self, credential: &str) -> Option<&Issuance> {
         self.issued.get(credential)

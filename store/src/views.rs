@@ -17,6 +17,8 @@ pub struct FindingFilter {
     /// Owner id, or one of the two when contested.
     pub owner: Option<String>,
     pub credential: Option<String>,
+    /// Last seen then or later.
+    pub since: Option<Micros>,
     /// Also those that no longer hold after late events.
     pub superseded: bool,
 }
@@ -70,14 +72,15 @@ impl Store {
                    WHERE ($1 IS NULL OR severity >= $1) AND ($2 IS NULL OR rule = $2) \
                    AND ($3 IS NULL OR credential = $3) \
                    AND ($4 IS NULL OR id IN (SELECT finding FROM finding_owner WHERE owner = $4)) \
-                   AND ($5 = 1 OR superseded IS NULL) \
+                   AND ($5 = 1 OR superseded IS NULL) AND ($6 IS NULL OR last_seen >= $6) \
                    ORDER BY severity DESC, first_seen, id";
         let select = sqlx::query_scalar(sql)
             .bind(filter.severity_min.map(|severity| i64::from(severity.ocsf())))
             .bind(&filter.rule)
             .bind(keys(filter.credential.as_deref()))
             .bind(keys(filter.owner.as_deref()))
-            .bind(i64::from(filter.superseded));
+            .bind(i64::from(filter.superseded))
+            .bind(filter.since.map(|since| since.0));
         let bodies = select.fetch_all(&self.pool).await.map_err(|error| self.sql(error))?;
         self.decode_all("finding", &bodies)
     }

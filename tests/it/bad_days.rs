@@ -53,6 +53,21 @@ fn taken(port: u16) -> u64 {
 }
 
 #[test]
+fn while_its_database_is_away_the_service_waits_and_answers_who_asks() {
+    let (nobody, asks) = (free_port(), free_port());
+    let folder = place(&format!(
+        "store: 'postgres://keytrail@127.0.0.1:{nobody}/keytrail'\nsources:\n  drop: {{files: {{at: logs}}}}\nrun: {{listen: '127.0.0.1:{asks}'}}\n"
+    ));
+    let running = Running::start(folder.path());
+    wait_for("an answer", || get(asks, "/healthz").is_some_and(|(status, _)| status == 200));
+    let (status, said) = get(asks, "/readyz").expect("an answer");
+    assert!(status == 503 && said.contains("the store has not answered yet"), "{status} {said}");
+    let tried = || fs::read_to_string(folder.path().join("log")).is_ok_and(|log| log.contains("it is tried again"));
+    wait_for("a second attempt", tried);
+    assert_eq!(running.end(), Some(143));
+}
+
+#[test]
 fn on_a_full_disk_senders_are_asked_to_wait_and_nothing_that_was_answered_is_lost() {
     let (sends, asks) = (free_port(), free_port());
     let folder = place("");

@@ -4,7 +4,7 @@
 usage: postgres.py [SETTING=VALUE …]
 
 Trusts who connects as `keytrail`, sorts by a language and not by bytes, and does not wait for the disk (`fsync=on` makes
-it). Says `port N` on its first line, or `skipped: why`. Ends when its standard input does, or when it is killed.
+it). With `ssl=on` it has a certificate for `localhost`, `server.crt` in its data folder. Says `port N` on its first line, or `skipped: why`. Ends when its standard input does, or when it is killed.
 """
 import glob
 import os
@@ -65,6 +65,17 @@ def make(folder, bin_folder, who):
     skip(f"initdb fails: {done.stdout.decode(errors='replace').strip().splitlines()[-1:]}")
 
 
+def certify(data, who):
+    """PostgreSQL looks for these two names in its data folder."""
+    if not shutil.which("openssl"):
+        skip("openssl is not there to make a certificate")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", "server.key", "-out", "server.crt", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, cwd=data, **who)
+    os.chmod(os.path.join(data, "server.key"), 0o600)
+
+
 def start(folder, bin_folder, who, settings):
     for _ in range(3):
         port = free_port()
@@ -102,6 +113,8 @@ def keep(life, settings):
     try:
         bin_folder, who = programs(), account()
         make(folder, bin_folder, who)
+        if settings.get("ssl") == "on":
+            certify(os.path.join(folder, "data"), who)
         server, port = start(folder, bin_folder, who, settings)
         print(f"port {port}", flush=True)
         # Whoever waits for the end of our output must not wait for this process.

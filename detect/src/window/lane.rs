@@ -98,9 +98,10 @@ impl Lane {
         self.settled.map(Micros)
     }
 
-    /// False (and not kept) when its time lies before what was settled already: a late event, counted by the caller.
+    /// False (and not kept) when its time lies before what was settled already: a late event, counted by the caller. A value
+    /// is new whenever it comes, so first-seen takes it.
     pub fn push(&mut self, window: &Window, entry: Entry) -> bool {
-        if self.settled.is_some_and(|settled| entry.time.0 < settled) {
+        if learning(window).is_none() && self.settled.is_some_and(|settled| entry.time.0 < settled) {
             return false;
         }
         let kept = match learning(window) {

@@ -33,7 +33,7 @@ pub async fn finding(global: &Global, command: Finding) -> Result<()> {
     match command {
         Finding::List { store, severity, rule, owner, credential, superseded } => {
             let store = open(&config, store.store.as_deref()).await?;
-            let filter = FindingFilter { severity_min: severity, rule, owner, credential, superseded };
+            let filter = FindingFilter { severity_min: severity, rule, owner, credential, superseded, since: None };
             let mut findings = store.findings(&filter).await?;
             if superseded {
                 mark(&mut findings, &store.superseded().await?);

@@ -1,9 +1,6 @@
 //! `keytrail run`: the service in this process, with its logs, its signals and its end.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
-use keytrail_store::StoreError;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -24,9 +21,6 @@ use crate::service::{Made, Replica, Stop, sources};
 /// Spans of libraries are theirs.
 const OURS: &str = "off,keytrail=info";
 
-/// After how long a database that does not answer is tried again.
-const RETRY: Duration = Duration::from_secs(1);
-
 /// Unless `KEYTRAIL_LOG` says otherwise.
 const USUAL: &str = "warn,keytrail=info,keytrail_ingest=info,keytrail_store=info";
 
@@ -42,7 +36,7 @@ pub async fn run(global: &Global, run: &Run) -> Result<()> {
     let (second, mut again) = oneshot::channel();
     let ended_by = tokio::spawn(signals(set.clone(), second));
     let replica = tokio::select! {
-        replica = Box::pin(opened(&config, &pack, run.once)) => replica?,
+        replica = Box::pin(Replica::open(config, &pack, run.once)) => replica?,
         () = stop.wait() => return Err(Failure::Stopped(ended_by.await?).into()),
     };
     let reloading = tokio::spawn(reloads(global.clone(), run.rule_set.clone(), made));
@@ -59,19 +53,6 @@ pub async fn run(global: &Global, run: &Run) -> Result<()> {
     match ended_by.is_finished().then_some(ended_by) {
         Some(ended) => Err(Failure::Stopped(ended.await?).into()),
         None => Ok(()),
-    }
-}
-
-/// A service waits for its database: both may be started together.
-async fn opened(config: &Config, pack: &Pack, once: bool) -> Result<Replica> {
-    loop {
-        match Replica::open(config.clone(), pack, once).await {
-            Err(fault) if !once && fault.downcast_ref().is_some_and(StoreError::passes) => {
-                tracing::warn!("{fault:#}; it is tried again");
-                tokio::time::sleep(RETRY).await;
-            }
-            done => return done,
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
-use keytrail_detect::{Detector, RuleFailure, Saved};
+use keytrail_detect::{Anew, Detector, RuleFailure, Saved};
 use keytrail_ingest::{Normalised, Normaliser};
 use keytrail_lineage::{Enricher, Facts};
 use keytrail_model::{EventBatch, Finding, Micros};
@@ -19,6 +19,9 @@ use super::stages::Stages;
 use super::watermark::Lanes;
 use crate::census::Census;
 use crate::pipeline::reference;
+
+/// For how long after it a fact changes what is evaluated: no session that it is about lasts longer.
+const TAUGHT: i64 = 36 * 3_600 * Micros::SECOND;
 
 /// Records in the store that wait for event time to pass them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +56,7 @@ struct State {
     lanes: Lanes,
     waiting: BTreeMap<i64, Waiting>,
     cursor: i64,
-    late: Option<(i64, i64)>,
+    reached: Option<Micros>,
 }
 
 pub struct Engine {
@@ -66,11 +69,11 @@ pub struct Engine {
     lateness: BTreeMap<String, i64>,
     waiting: BTreeMap<i64, Waiting>,
     cursor: i64,
+    /// The latest event that was evaluated.
+    reached: Option<Micros>,
     pub seen: Seen,
     pub census: Census,
     pub counts: Counts,
-    /// From when to when events came too late, which only the lake can put right.
-    late: Option<(i64, i64)>,
     /// Whether the reference tables are older than what was learnt.
     stale: bool,
     flow: Flow,
@@ -99,10 +102,10 @@ impl Engine {
             lateness,
             waiting: BTreeMap::new(),
             cursor: 0,
+            reached: None,
             seen: Seen::default(),
             census: Census::default(),
             counts: Counts::default(),
-            late: None,
             stale: true,
             flow: Flow::Open,
         })
@@ -113,7 +116,8 @@ impl Engine {
         let state: State = serde_json::from_slice(&zstd::stream::decode_all(body)?).context("the saved state")?;
         self.detector.restore(state.progress)?;
         self.enricher.learn(state.facts);
-        (self.lanes, self.waiting, self.cursor, self.late) = (state.lanes, state.waiting, state.cursor, state.late);
+        (self.lanes, self.waiting) = (state.lanes, state.waiting);
+        (self.cursor, self.reached) = (state.cursor, state.reached);
         Ok(())
     }
 
@@ -125,7 +129,7 @@ impl Engine {
             lanes: self.lanes.clone(),
             waiting: self.waiting.clone(),
             cursor: self.cursor,
-            late: self.late,
+            reached: self.reached,
         };
         Ok(zstd::bulk::compress(&serde_json::to_vec(&state)?, 1)?)
     }
@@ -168,11 +172,28 @@ impl Engine {
     pub fn arrive(&mut self, row: &Arrived<'_>, body: &[u8]) -> Result<()> {
         let mut found = Normalised::default();
         self.learner.normalise(unpack(body)?, &mut found);
-        found.batches.iter().for_each(|batch| self.enricher.observe(batch));
+        for batch in &found.batches {
+            self.taught(batch)?;
+            self.enricher.observe(batch);
+        }
         self.stale = true;
         self.lanes.note(row.source, row.lane, row.last);
         self.waiting.insert(row.seq, Waiting { first: row.first.0, last: row.last.0 });
         self.cursor = row.seq;
+        Ok(())
+    }
+
+    /// What is learnt of a time that was evaluated already changes what other events of then, and of later, meant.
+    fn taught(&mut self, batch: &EventBatch) -> Result<()> {
+        let Some(reached) = self.reached else { return Ok(()) };
+        let late: Vec<bool> = (0..batch.rows()).map(|row| batch.time(row) <= reached).collect();
+        if late.contains(&true) {
+            let late = only(batch.clone(), late)?;
+            if let Some((first, last)) = late.time_range() {
+                let until = reached.min(Micros(last.0.saturating_add(TAUGHT)));
+                self.detector.taught((first, until), Facts::are_in(&late));
+            }
+        }
         Ok(())
     }
 
@@ -246,19 +267,10 @@ impl Engine {
         let batch = self.enricher.enrich(batch).map_err(|error| anyhow!("enrichment failed: {error}"))?;
         self.census.observe(&batch);
         let settled = self.detector.progress().settled().unwrap_or(Micros(i64::MIN));
-        let mut matches = self.detector.matches(&batch);
-        if batch.time_range().is_some_and(|(first, _)| first < settled) {
-            matches = matches.retain(|row| batch.time(row) >= settled);
-            (0..batch.rows()).filter(|row| batch.time(*row) < settled).for_each(|row| self.note_late(batch.time(row)));
-        }
-        self.detector.take(&matches, &batch);
+        self.reached = self.reached.max(batch.time_range().map(|(_, last)| last));
+        self.counts.late += (0..batch.rows()).filter(|row| batch.time(*row) < settled).count() as u64;
+        self.detector.evaluate(&batch);
         Ok(Some(batch))
-    }
-
-    fn note_late(&mut self, time: Micros) {
-        self.counts.late += 1;
-        let (first, last) = self.late.unwrap_or((time.0, time.0));
-        self.late = Some((first.min(time.0), last.max(time.0)));
     }
 
     /// Settles up to where nothing can come any more, and gives what is news; with `all`, everything that changed.
@@ -288,10 +300,9 @@ impl Engine {
         self.detector.progress().settled()
     }
 
-    /// From when to when events came too late.
     #[must_use]
-    pub fn late(&self) -> Option<(Micros, Micros)> {
-        self.late.map(|(first, last)| (Micros(first), Micros(last)))
+    pub fn detector(&self) -> &Detector {
+        &self.detector
     }
 
     #[must_use]
@@ -307,17 +318,16 @@ impl Engine {
 
     /// A detector of its own and an enricher that knows the same, to evaluate a past time anew.
     #[must_use]
-    pub fn aside(&self) -> (Detector, Enricher, Normaliser) {
-        let detector = Detector::over(Arc::clone(&self.stages.plan));
-        (detector, self.enricher.clone(), self.reader.fork())
+    pub fn aside(&self, anew: &Anew) -> (Detector, Enricher, Normaliser) {
+        (self.detector.aside(anew), self.enricher.clone(), self.reader.fork())
     }
 
-    /// Late events are dealt with; goes on with what another detector found up to the same time, if one did.
-    pub fn put_right(&mut self, detector: Option<Detector>) {
-        if let Some(detector) = detector {
-            self.detector = detector;
+    /// What came late is dealt with; goes on from what another detector made of it, where that reaches to the present.
+    pub fn put_right(&mut self, anew: &Anew, done: Option<Detector>) {
+        if let Some(detector) = done.filter(|_| anew.live) {
+            self.detector.adopt(detector, anew);
         }
-        self.late = None;
+        self.detector.forget_late(anew);
     }
 }
 

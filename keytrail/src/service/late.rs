@@ -1,130 +1,98 @@
 //! Events that came after their time was settled: the time that they can touch is evaluated anew from the lake. Findings
 //! that were missing are added, those that no longer hold are superseded, and nothing is deleted.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::Result;
-use keytrail_detect::{Detector, Rule};
+use keytrail_detect::{Anew, Compared, Detector, Rule};
 use keytrail_ingest::{Normalised, Normaliser, Reader};
 use keytrail_lineage::Enricher;
 use keytrail_model::{Entry, EntryBody, EventBatch, Finding, Micros};
 use keytrail_store::{FindingFilter, Lake, LakeFile, Store, entry};
+use tracing::{info, warn};
 
 use super::engine::Engine;
 use super::leader::entries;
-use super::seen::{Id, id_of};
+use super::seen::{Id, Seen, id_of};
 use super::settings::Settings;
+use super::shared::Stop;
 use super::stages::Stages;
 use crate::pipeline::reference;
 
-/// Evaluates anew what events of `times` can have changed, has the engine go on from there, and gives the difference to
-/// what the store holds.
+/// Evaluates anew what late events can have changed, the earliest first, has the engine go on from there, and gives the
+/// difference to what the store holds. When it is stopped on the way, nothing was done and all of it is still to be done.
 pub async fn put_right(
     engine: &mut Engine,
     (lake, store): (&Lake, &Store),
-    times: (Micros, Micros),
     stages: &Stages,
     settings: &Settings,
+    stop: &Stop,
 ) -> Result<Vec<Entry>> {
-    let Some(settled) = engine.settled().filter(|settled| settled.0 < i64::MAX) else { return Ok(Vec::new()) };
-    let reach = reach_of(stages);
-    let until = settled.0.min(times.1.0.saturating_add(reach));
+    let Some(late) = engine.detector().late_since() else { return Ok(Vec::new()) };
+    let (settled, reach) = (engine.settled().unwrap_or(Micros(i64::MIN)), reach_of(stages));
+    let since = Some(Micros(late.0.saturating_sub(reach)));
+    let mut known = Vec::new();
+    for rule in engine.detector().late_rules() {
+        let filter = FindingFilter { rule: Some(rule), since, ..FindingFilter::default() };
+        known.extend(store.findings(&filter).await?);
+    }
     // What was deleted is not there to be evaluated anew: what was found in it stands.
-    let begins = settings.lake_begins(settled, reach).0;
-    let oldest = until.saturating_sub(settings.reevaluate.max(reach)).max(begins);
-    let from = Micros(times.0.0.saturating_sub(reach).max(oldest));
-    let until = Micros(until);
-    if from >= until {
-        tracing::warn!(%begins, "events came so late that the lake holds their time no longer; they change no finding");
-        engine.put_right(None);
+    let anew = engine.detector().anew(&known, settings.lake_begins(settled, reach));
+    if !anew.too_late.is_empty() {
+        let rules = anew.too_late.join(", ");
+        warn!(
+            rules,
+            "events came so late that the lake holds their time no longer; they change none of their findings"
+        );
+    }
+    if anew.is_empty() {
+        engine.put_right(&anew, None);
         return Ok(Vec::new());
     }
-    tracing::info!(%from, %until, "events came late; their time is evaluated anew from the lake");
-    let files = lake.files(from, until).await?;
-    let (detector, enricher, normaliser) = engine.aside();
-    let mut again = Again { detector, enricher, normaliser, seen: HashSet::new(), from, settled: until };
+    info!(from = %anew.from, until = %anew.until, "events came late; their time is evaluated anew from the lake");
+    // Events that were evaluated before they were settled count too, where it reaches to the present.
+    let files = lake.files(anew.from, if anew.live { Micros(i64::MAX) } else { anew.until }).await?;
+    let (detector, enricher, normaliser) = engine.aside(&anew);
+    let evaluated = anew.live.then_some(&engine.seen);
+    let seen = HashSet::new();
+    let mut again = Again { detector, enricher, normaliser, seen, anew: &anew, evaluated, stop };
     let found = tokio::task::block_in_place(|| again.run(lake, &files, stages))?;
-    // Where it does not reach to the present, what is open now is not touched.
-    engine.put_right((until == settled).then_some(again.detector));
-    let settled = until;
-    let mut found: BTreeMap<String, Finding> = found.into_iter().map(|one| (one.id.clone(), one)).collect();
-    found.values_mut().for_each(|finding| engine.conclude(finding));
-    let known = store.findings(&FindingFilter { superseded: true, ..FindingFilter::default() }).await?;
-    let superseded = store.superseded().await?;
-    difference(&found, known, &superseded, &Touched { stages, times, oldest, settled })
+    if stop.is_set() {
+        return Ok(Vec::new());
+    }
+    let detector = again.detector;
+    engine.put_right(&anew, Some(detector));
+    let Compared { mut news, gone } = anew.compare(&stages.plan, found, known);
+    news.iter_mut().for_each(|finding| engine.conclude(finding));
+    let mut changed = entries(news, stages)?;
+    for finding in gone {
+        let reason = format!("events that came late, up to {}, changed what its rule found", anew.until);
+        changed.push(entry(anew.until, EntryBody::Superseded { finding, reason })?);
+    }
+    Ok(changed)
 }
 
 /// How far an event can touch findings of any rule, on both sides.
 #[must_use]
 pub fn reach_of(stages: &Stages) -> i64 {
-    stages.plan.rules().iter().map(reach).max().unwrap_or(0).saturating_mul(2)
-}
-
-/// How far from an event the findings can be that it touches.
-fn reach(rule: &Rule) -> i64 {
-    rule.suppress_for.saturating_add(rule.window.as_ref().map_or(0, |window| window.within))
-}
-
-/// Which findings late events can have changed.
-struct Touched<'a> {
-    stages: &'a Stages,
-    times: (Micros, Micros),
-    oldest: i64,
-    settled: Micros,
-}
-
-impl Touched<'_> {
-    /// Matches are taken one after the other, so everything from the first that can hold a late event on is another.
-    fn holds(&self, finding: &Finding) -> bool {
-        let rule = self.stages.plan.rules().iter().find(|rule| rule.id == finding.rule);
-        let from = rule.map(|rule| self.times.0.0.saturating_sub(reach(rule)));
-        let after = from.is_some_and(|from| finding.period_start.0 >= from.max(self.oldest));
-        after && finding.last_seen < self.settled
-    }
-}
-
-fn difference(
-    found: &BTreeMap<String, Finding>,
-    known: Vec<Finding>,
-    superseded: &BTreeMap<String, String>,
-    touched: &Touched<'_>,
-) -> Result<Vec<Entry>> {
-    let known: BTreeMap<String, Finding> = known.into_iter().map(|one| (one.id.clone(), one)).collect();
-    let says = |finding: &Finding| (finding.count, finding.first_seen, finding.last_seen);
-    let differs = |finding: &&Finding| {
-        let before = known.get(&finding.id);
-        // One that was found early has no owner yet where only its turn tells.
-        before.is_none_or(|before| says(before) != says(finding) || before.ownership.is_none())
-            || superseded.contains_key(&finding.id)
-    };
-    let news: Vec<Finding> = found.values().filter(|finding| touched.holds(finding)).filter(differs).cloned().collect();
-    let mut changed = entries(news, touched.stages)?;
-    let gone = known.values().filter(|finding| {
-        touched.holds(finding) && !found.contains_key(&finding.id) && !superseded.contains_key(&finding.id)
-    });
-    for finding in gone {
-        let reason = format!(
-            "events that came late, of {} to {}, changed what its rule found",
-            touched.times.0, touched.times.1
-        );
-        changed.push(entry(touched.settled, EntryBody::Superseded { finding: finding.id.clone(), reason })?);
-    }
-    Ok(changed)
+    stages.plan.rules().iter().map(Rule::reach).max().unwrap_or(0).saturating_mul(2)
 }
 
 /// One more evaluation of a past time.
-struct Again {
+struct Again<'a> {
     detector: Detector,
     enricher: Enricher,
     normaliser: Normaliser,
     /// The lake may hold a record more than once.
     seen: HashSet<Id>,
-    from: Micros,
-    settled: Micros,
+    anew: &'a Anew,
+    /// Of what is not settled, only this counts: what waits may be in the lake too, from a term before.
+    evaluated: Option<&'a Seen>,
+    stop: &'a Stop,
 }
 
-impl Again {
+impl Again<'_> {
     fn run(&mut self, lake: &Lake, files: &[LakeFile], stages: &Stages) -> Result<Vec<Finding>> {
         let mut files: Vec<&LakeFile> = files.iter().collect();
         files.sort_by_key(|file| file.day);
@@ -138,11 +106,11 @@ impl Again {
             for file in day {
                 self.batches(lake, file, stages, Self::evaluate)?;
             }
-            let end = day.last().map_or(self.settled, |file| Micros(file.last().0.saturating_add(1)));
-            self.detector.settle(end.min(self.settled));
+            let end = day.last().map_or(self.anew.until, |file| Micros(file.last().0.saturating_add(1)));
+            self.detector.settle(end.min(self.anew.until));
             found.extend(self.detector.news(true));
         }
-        self.detector.settle(self.settled);
+        self.detector.settle(self.anew.until);
         found.extend(self.detector.news(true));
         Ok(found)
     }
@@ -161,6 +129,9 @@ impl Again {
             for batch in out.batches {
                 take(self, batch)?;
             }
+            if self.stop.is_set() {
+                break;
+            }
         }
         Ok(())
     }
@@ -171,9 +142,7 @@ impl Again {
     }
 
     fn evaluate(&mut self, batch: EventBatch) -> Result<()> {
-        let wanted = |time: Micros| self.from <= time && time < self.settled;
-        let rows: Vec<bool> =
-            (0..batch.rows()).map(|row| wanted(batch.time(row)) && self.seen.insert(id_of(&batch, row))).collect();
+        let rows: Vec<bool> = (0..batch.rows()).map(|row| self.wants(&batch, row)).collect();
         if rows.iter().any(|wanted| *wanted) {
             let batch = self.enricher.enrich(batch)?;
             let matches = self.detector.matches(&batch).retain(|row| rows.get(row).copied().unwrap_or(false));
@@ -181,4 +150,13 @@ impl Again {
         }
         Ok(())
     }
+
+    fn wants(&mut self, batch: &EventBatch, row: usize) -> bool {
+        let (time, id) = (batch.time(row), id_of(batch, row));
+        let settled = time < self.anew.until || self.evaluated.is_some_and(|evaluated| evaluated.contains(&id));
+        self.anew.from <= time && settled && self.seen.insert(id)
+    }
 }
+
+#[cfg(test)]
+mod tests;

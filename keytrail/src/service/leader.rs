@@ -67,6 +67,7 @@ struct Term<'a> {
     /// Where the watermark stood, and since when.
     stuck: (Option<Micros>, Instant),
     asked: Option<Instant>,
+    stop: Stop,
 }
 
 impl Leader {
@@ -117,6 +118,7 @@ impl Leader {
             upkeep: Upkeep::new(),
             stuck: (None, now),
             asked: None,
+            stop: stop.clone(),
         };
         term.run(stop).await
     }
@@ -262,12 +264,15 @@ impl Term<'_> {
 
     /// Events that came too late are in the lake by now: what they change is found there.
     async fn put_right(&mut self) -> Result<bool> {
-        let Some(times) = self.engine.late() else { return Ok(true) };
         let stages = Arc::clone(&self.of.stages.borrow());
-        let changed =
-            late::put_right(&mut self.engine, (&self.of.lake, &self.of.store), times, &stages, &self.of.settings)
-                .await?;
-        Ok(matches!(self.of.store.emit(&self.lease, &changed).await?, Saved::Done(_)))
+        while self.engine.detector().late_since().is_some() && !self.stop.is_set() {
+            let around = (&self.of.lake, &self.of.store);
+            let changed = late::put_right(&mut self.engine, around, &stages, &self.of.settings, &self.stop).await?;
+            if !matches!(self.of.store.emit(&self.lease, &changed).await?, Saved::Done(_)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// A piece of the lake's upkeep, while this is still who evaluates.

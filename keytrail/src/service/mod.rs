@@ -28,10 +28,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use keytrail_ingest::sources::{Source, Surroundings, open};
 use keytrail_remediate::{Eml, Notifier, Smtp};
-use keytrail_store::{Lake, Store};
+use keytrail_store::{Lake, Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
@@ -63,11 +63,11 @@ pub struct Replica {
     sources: BTreeMap<String, Box<dyn Source>>,
     shared: Arc<Shared>,
     notifiers: Vec<Box<dyn Notifier>>,
-    probe: probe::Probe,
+    probing: JoinHandle<Result<()>>,
 }
 
 impl Replica {
-    /// Everything that can be wrong is found here, before anything is read.
+    /// Everything that can be wrong is found here, before anything is read. Who asks is answered from now on.
     pub async fn open(config: Config, pack: &Pack, once: bool) -> Result<Self> {
         let settings = Arc::new(Settings { once, ..Settings::of(&config)? });
         config.check_mail(pack.has_inventory())?;
@@ -75,18 +75,19 @@ impl Replica {
         let sources = sources(&config, &settings.replica).await?;
         std::fs::create_dir_all(&config.out)
             .with_context(|| format!("cannot make the folder `{}`", config.out.display()))?;
-        let store = config.open_store(None).await?;
-        // Before anything is taken in: rows that no shard is known to want are deleted.
-        store.reserve(&[leader::SHARD.to_owned()]).await?;
+        let shared = Arc::new(Shared::of(config.sources.keys().cloned()));
+        let probe = probe::Probe::new(&config, &shared, &settings).await?;
+        let known = probe.store();
+        let probing = tokio::spawn(probe.run());
+        let store = answering(&config, once).await?;
+        known.get_or_init(|| store.clone());
         // Late events are put right from it, so a service always has one.
         let usual = || config.out.join("lake").display().to_string();
         let lake = crate::commands::lake::at(&config, &config.lake.at.clone().unwrap_or_else(usual))?;
         lake.make()?;
         let notifiers = notifiers(&config)?;
-        let shared = Arc::new(Shared::of(config.sources.keys().cloned()));
         let (stages, _) = watch::channel(stages);
-        let probe = probe::Probe::new(&config, &store, &shared, &settings).await?;
-        Ok(Self { settings, store, lake, stages, sources, shared, notifiers, probe })
+        Ok(Self { settings, store, lake, stages, sources, shared, notifiers, probing })
     }
 
     /// Lets go of everything.
@@ -126,7 +127,6 @@ impl Replica {
         };
         let teller = tokio::spawn(teller.run(told));
         let watching = tokio::spawn(watch_store(self.store.clone(), Arc::clone(&self.shared)));
-        let probing = tokio::spawn(self.probe.run());
         info!(sources = names.join(", "), replica = self.settings.replica, "reads");
         let mut waiting = stop.clone();
         let mut given = Ok(());
@@ -158,12 +158,32 @@ impl Replica {
         };
         tell.send_replace(true);
         teller.await.context("the ticket task panicked")??;
-        probing.abort();
+        self.probing.abort();
         watching.abort();
         self.store.close().await;
         info!("stopped with everything committed");
         ended.context("the evaluation's task panicked").flatten().and(given)
     }
+}
+
+/// A service waits for its database: both may be started together.
+async fn answering(config: &Config, once: bool) -> Result<Store> {
+    loop {
+        match reserved(config).await {
+            Err(fault) if !once && fault.downcast_ref().is_some_and(StoreError::passes) => {
+                warn!("{fault:#}; it is tried again");
+                sleep(LOOK).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// The store, with a row for the shard before anything is taken in: rows that no shard is known to want are deleted.
+async fn reserved(config: &Config) -> Result<Store> {
+    let store = config.open_store(None).await?;
+    store.reserve(&[leader::SHARD.to_owned()]).await?;
+    Ok(store)
 }
 
 /// For a thread of its own: what works through records would leave memory behind on every thread that it came over.

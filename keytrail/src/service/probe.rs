@@ -2,8 +2,8 @@
 //! addresses a token is asked for, `/healthz` and `/readyz` aside.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
@@ -34,13 +34,14 @@ pub struct Probe {
 struct Asked {
     figures: PrometheusHandle,
     token: Option<Arc<str>>,
-    store: Store,
+    /// Not before it answered once.
+    store: Arc<OnceLock<Store>>,
     shared: Arc<Shared>,
     settings: Arc<Settings>,
 }
 
 impl Probe {
-    pub async fn new(config: &Config, store: &Store, shared: &Arc<Shared>, settings: &Arc<Settings>) -> Result<Self> {
+    pub async fn new(config: &Config, shared: &Arc<Shared>, settings: &Arc<Settings>) -> Result<Self> {
         let listen = config.run.listen.as_deref().map(|text| {
             text.parse()
                 .with_context(|| format!("`run.listen: {text}` is no address; write one such as 127.0.0.1:9464"))
@@ -66,8 +67,13 @@ impl Probe {
         let figures = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder();
         let figures = figures.context("the metrics cannot be set up")?;
         let (shared, settings) = (Arc::clone(shared), Arc::clone(settings));
-        let state = Asked { figures, token: token.map(Arc::from), store: store.clone(), shared, settings };
+        let state = Asked { figures, token: token.map(Arc::from), store: Arc::default(), shared, settings };
         Ok(Self { listener, state })
+    }
+
+    /// Where the store is put once it answers.
+    pub fn store(&self) -> Arc<OnceLock<Store>> {
+        Arc::clone(&self.state.store)
     }
 
     pub async fn run(self) -> Result<()> {
@@ -108,8 +114,9 @@ async fn ready(State(asked): State<Asked>, headers: HeaderMap) -> impl IntoRespo
             faults.push(format!("source {name} made no progress"));
         }
     }
-    if let Err(fault) = asked.store.inbox_depth().await {
-        faults.push(fault.to_string());
+    match asked.store.get() {
+        Some(store) => faults.extend(store.inbox_depth().await.err().map(|fault| fault.to_string())),
+        None => faults.push("the store has not answered yet".to_owned()),
     }
     let saved = i64::try_from(asked.shared.checkpoint.load(Ordering::Relaxed)).unwrap_or(0);
     let leads = asked.shared.leads.load(Ordering::Relaxed);

@@ -8,66 +8,84 @@ use sha2::{Digest, Sha256};
 
 pub type Id = [u8; 16];
 
-/// Beyond this the oldest are forgotten, horizon or not: some 300 MB would be too much, 64 MB is not.
+/// Beyond this the oldest are forgotten, horizon or not.
 const KEPT: usize = 2_000_000;
+/// Ids of one run: asked one after the other, so few and large; forgotten whole, so not too large.
+const RUN: usize = 1 << 18;
 
-/// Ids in the order in which they were saved.
+/// Sorted, and the event time of the latest.
+#[derive(Debug)]
+struct Run {
+    last: Micros,
+    ids: Vec<Id>,
+}
+
+/// Ids in the order in which they were saved. Two million of them are 32 MB; a set of them would be three times that.
 #[derive(Debug, Default)]
 pub struct Seen {
-    all: HashSet<Id>,
-    generations: VecDeque<(Micros, Vec<Id>)>,
-    fresh: Vec<Id>,
+    fresh: HashSet<Id>,
     last: Option<Micros>,
+    /// The oldest first.
+    runs: VecDeque<Run>,
 }
 
 impl Seen {
     /// Whether it is new; from now on it is not.
     pub fn insert(&mut self, id: Id, time: Micros) -> bool {
-        let new = self.all.insert(id);
+        let new = !self.contains(&id);
         if new {
-            self.fresh.push(id);
+            self.fresh.insert(id);
             self.last = self.last.max(Some(time));
         }
         new
     }
 
+    #[must_use]
+    pub fn contains(&self, id: &Id) -> bool {
+        self.fresh.contains(id) || self.runs.iter().any(|run| run.ids.binary_search(id).is_ok())
+    }
+
     /// Those since the last time, to be saved.
     pub fn turn(&mut self) -> Option<(Micros, Vec<u8>)> {
-        let ids = std::mem::take(&mut self.fresh);
         let last = self.last.take()?;
+        let ids: Vec<Id> = std::mem::take(&mut self.fresh).into_iter().collect();
         let bytes = ids.concat();
-        self.generations.push_back((last, ids));
+        self.put(last, ids);
         Some((last, bytes))
     }
 
     /// Takes up what was saved.
     pub fn restore(&mut self, last: Micros, bytes: &[u8]) {
-        let (ids, _) = bytes.as_chunks::<16>();
-        self.all.extend(ids);
-        self.generations.push_back((last, ids.to_vec()));
+        self.put(last, bytes.as_chunks::<16>().0.to_vec());
+    }
+
+    /// Put together with those before that are not by far larger: each id is sorted few times, and runs stay few.
+    fn put(&mut self, mut last: Micros, mut ids: Vec<Id>) {
+        let fits = |before: &Run, now: usize| before.ids.len() < 2 * now && before.ids.len() + now <= RUN;
+        while let Some(before) = self.runs.pop_back_if(|before| fits(before, ids.len())) {
+            last = last.max(before.last);
+            ids.extend(before.ids);
+        }
+        ids.sort_unstable();
+        ids.shrink_to_fit();
+        self.runs.push_back(Run { last, ids });
     }
 
     /// Forgets what is older, and what is too much.
     pub fn forget_before(&mut self, time: Micros) {
-        while let Some((last, ids)) = self.generations.front() {
-            if *last >= time && self.all.len() <= KEPT {
-                break;
-            }
-            ids.iter().for_each(|id| {
-                self.all.remove(id);
-            });
-            self.generations.pop_front();
+        while self.runs.front().is_some_and(|run| run.last < time || self.len() > KEPT) {
+            self.runs.pop_front();
         }
     }
 
     #[must_use]
     pub fn len(&self) -> usize {
-        self.all.len()
+        self.fresh.len() + self.runs.iter().map(|run| run.ids.len()).sum::<usize>()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.len() == 0
     }
 }
 
@@ -103,5 +121,26 @@ mod tests {
         assert!(!again.insert([1; 16], Micros(5)));
         again.forget_before(Micros(6));
         assert!(again.is_empty() && again.insert([1; 16], Micros(9)));
+    }
+
+    #[test]
+    fn what_is_too_much_is_forgotten_from_the_oldest_on() {
+        let id = |number: usize| {
+            let mut id = Id::default();
+            id[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+            id
+        };
+        let mut seen = Seen::default();
+        for number in 0..KEPT + RUN {
+            assert!(seen.insert(id(number), Micros(0)));
+            if number % (RUN / 3) == 0 {
+                seen.turn();
+                seen.forget_before(Micros(0));
+            }
+        }
+        seen.turn();
+        seen.forget_before(Micros(0));
+        assert!(KEPT - RUN < seen.len() && seen.len() <= KEPT, "{}", seen.len());
+        assert!(!seen.contains(&id(0)) && seen.contains(&id(KEPT + RUN - 1)) && seen.contains(&id(2 * RUN)));
     }
 }

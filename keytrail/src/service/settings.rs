@@ -89,7 +89,7 @@ impl Settings {
     #[must_use]
     pub fn lake_begins(&self, settled: Micros, reach: i64) -> Micros {
         let now = (self.now)().0;
-        let needed = settled.0.min(now).saturating_sub(self.reevaluate.max(reach));
+        let needed = settled.0.min(now).saturating_sub(self.reevaluate.saturating_add(reach));
         Micros(match (self.lake_keep, self.lake_bytes_max) {
             (None, None) => i64::MIN,
             (Some(keep), None) => needed.min(now.saturating_sub(keep)),

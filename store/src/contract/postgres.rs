@@ -1,13 +1,14 @@
 //! What only a database on the network can do: be away, be shared by replicas, hold something else, and keep a password.
 
 use keytrail_model::Micros;
-use sqlx::{AnyConnection, Connection as _};
+use sqlx::{AnyConnection, Connection as _, PgConnection};
 
 use super::places::{database, drop_database, tell};
 use super::samples::rejected;
 use super::stream::step;
 use crate::open::migrate_to;
 use crate::place::Place;
+use crate::server::Server;
 use crate::{Expected, Store, StoreError, TakenIn};
 
 /// Made up; in no list of words.
@@ -37,6 +38,28 @@ async fn a_database_that_is_away_is_told_apart_and_no_password_is_shown() {
     assert!(!format!("{store:?}").contains(WORD), "{store:?}");
     store.close().await;
     drop_database(&address).await;
+}
+
+#[tokio::test]
+async fn a_database_proves_who_it_is_where_that_is_asked_for() {
+    let Some(server) = Server::start("postgres.py", &["ssl=on".as_ref()], "no store was kept over TLS") else { return };
+    let at = |host: &str, more: &str| format!("postgres://keytrail@{host}:{}/postgres?sslmode={more}", server.port);
+    let mut connection = PgConnection::connect(&at("127.0.0.1", "disable")).await.expect("a connection");
+    let data: String = sqlx::query_scalar("SHOW data_directory").fetch_one(&mut connection).await.expect("a folder");
+    connection.close().await.expect("closed");
+    let verified = format!("verify-full&sslrootcert={data}/server.crt");
+    let store = Store::connect(&at("localhost", &verified)).await.expect("a store");
+    let encrypted: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl")
+        .fetch_one(&store.pool)
+        .await
+        .expect("a row");
+    assert_eq!(encrypted, 1);
+    store.close().await;
+    // Its name is another, and nobody vouches for it.
+    for refused in [at("127.0.0.1", &verified), at("localhost", "verify-full")] {
+        let error = Store::connect(&refused).await.expect_err("no proof").to_string();
+        assert!(error.contains("cannot be reached") && error.contains("certificate"), "{error}");
+    }
 }
 
 #[tokio::test]
