@@ -271,11 +271,15 @@ proptest! {
         events in events(),
         delays in prop::collection::vec(0i64..2000, 60),
         every in 1usize..6,
+        // Over an hour, most of which can touch what is open, or over days.
+        scale in select(&[1, 8, 60][..]),
     ) {
         let rules: Vec<String> =
             rules.into_iter().map(|rule| BY_WHAT_WAS.iter().fold(rule, |rule, one| rule.replace(one, ""))).collect();
         let plan = plan(&rules);
-        let mut arrivals: Vec<_> = events.iter().zip(delays).map(|(event, delay)| (event.time + delay, event)).collect();
+        let events: Vec<Event> =
+            events.into_iter().map(|event| Event { time: event.time * scale, ..event }).collect();
+        let mut arrivals: Vec<_> = events.iter().zip(delays).map(|(event, delay)| (event.time + delay * scale, event)).collect();
         arrivals.sort_by_key(|(at, event)| (*at, event.id));
         let mut late = Late { known: BTreeMap::new(), came: Vec::new(), detector: Detector::over(Arc::clone(&plan)) };
         let mut watermark = i64::MIN;
