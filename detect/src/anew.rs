@@ -13,7 +13,7 @@ use crate::group::Group;
 use crate::plan::Plan;
 use crate::progress::Key;
 use crate::rule::Rule;
-use crate::window::{Lane, Measure, Takes};
+use crate::window::{Kind, Lane, Takes};
 
 /// More groups of one rule are not told apart.
 const GROUPS: usize = 10_000;
@@ -98,17 +98,18 @@ fn add(lates: &mut BTreeMap<usize, Late>, rule: usize, late: Late) {
 /// What of one rule is evaluated anew.
 #[derive(Clone, Debug)]
 struct Part {
-    /// Findings that begin before it stand as they are.
-    from: Micros,
-    /// The same for each group that is meant, unless all are.
+    /// Of each group that is meant, findings that begin before this stand as they are.
     groups: BTreeMap<Vec<String>, Micros>,
-    all: bool,
+    /// Where all groups are meant, the same for the others.
+    all: Option<Micros>,
     /// Of any group, a finding without events before it is meant too.
     taught: Option<Micros>,
-    /// From when on events are needed.
+    /// Which events are needed.
     reads: Micros,
+    until: Micros,
     /// How far what is found can reach.
     reach: i64,
+    window: bool,
 }
 
 /// What comes of it.
@@ -123,12 +124,17 @@ pub struct Compared {
 impl Part {
     /// Whether it decides about what a group holds: since when, and from which event on.
     fn decides(&self, group: &[String], (start, first): (Micros, Micros)) -> bool {
-        let from = if self.all { Some(self.from) } else { self.groups.get(group).copied() };
+        let from = self.groups.get(group).copied().or(self.all);
         from.is_some_and(|from| start >= from) || self.taught.is_some_and(|taught| first >= taught)
     }
 
     fn means(&self, group: &[String]) -> bool {
-        self.all || self.groups.contains_key(group)
+        self.all.is_some() || self.groups.contains_key(group)
+    }
+
+    /// More events make findings of it more, and none less.
+    fn only_adds(&self) -> bool {
+        !self.window && self.taught.is_none()
     }
 }
 
@@ -153,32 +159,70 @@ impl Anew {
         self.parts.is_empty()
     }
 
-    /// What was found anew beside what was known of the same rules.
+    /// What was found anew beside what was known of the same rules. `None` where what is later than it looked would be
+    /// other too: then all is to be evaluated up to the present.
     #[must_use]
-    pub fn compare(&self, plan: &Plan, found: Vec<Finding>, known: Vec<Finding>) -> Compared {
-        let (known, stand): (Vec<_>, Vec<_>) = known.into_iter().partition(|finding| self.decides_on(plan, finding));
-        let stand: BTreeSet<String> = stand.into_iter().map(|finding| finding.id).collect();
-        let known: BTreeMap<&str, &Finding> = known.iter().map(|finding| (finding.id.as_str(), finding)).collect();
+    pub fn compare(&self, plan: &Plan, found: &[Finding], known: &[Finding]) -> Option<Compared> {
+        let (known, stand): (Vec<_>, Vec<_>) = known.iter().partition(|finding| self.decides_on(plan, finding));
+        let (found, beyond): (Vec<_>, Vec<_>) = found.iter().partition(|finding| self.decides_on(plan, finding));
+        if !self.live && !self.meets(plan, (&known, &found), stand.iter().chain(&beyond)) {
+            return None;
+        }
+        let stand: BTreeSet<&str> = stand.iter().map(|finding| finding.id.as_str()).collect();
+        let known: BTreeMap<&str, &Finding> = known.iter().map(|one| (one.id.as_str(), *one)).collect();
+        let news = found.iter().filter(|finding| !stand.contains(finding.id.as_str()));
+        let mut news: BTreeMap<&str, &Finding> = news.map(|one| (one.id.as_str(), *one)).collect();
+        // One that is later was told when its event arrived, and waits for its turn.
+        let over = known.values().filter(|one| one.last_seen < self.until && !news.contains_key(one.id.as_str()));
+        let gone = over.filter(|one| !self.part(plan, one).is_some_and(Part::only_adds));
+        let gone = gone.map(|finding| finding.id.clone()).collect();
         let says = |finding: &Finding| (finding.count, finding.first_seen, finding.last_seen);
         // One that was found early has no owner yet where only its turn tells.
         let same = |before: &Finding, now: &Finding| says(before) == says(now) && before.ownership.is_some();
-        let mut news: BTreeMap<String, Finding> = BTreeMap::new();
-        for finding in found.into_iter().filter(|one| self.decides_on(plan, one) && !stand.contains(&one.id)) {
-            news.insert(finding.id.clone(), finding);
-        }
-        // One that is later was told when its event arrived, and waits for its turn.
-        let over = known.values().filter(|one| one.last_seen < self.until && !news.contains_key(&one.id));
-        let gone = over.map(|finding| finding.id.clone()).collect();
-        news.retain(|id, now| known.get(id.as_str()).is_none_or(|before| !same(before, now)));
-        Compared { news: news.into_values().collect(), gone }
+        news.retain(|id, now| known.get(id).is_none_or(|before| !same(before, now)));
+        Some(Compared { news: news.into_values().cloned().collect(), gone })
+    }
+
+    /// Whether each group comes back to what it was, or is silent then: the last finding is the same, or nothing follows.
+    fn meets<'a>(
+        &self,
+        plan: &Plan,
+        (known, found): (&[&Finding], &[&Finding]),
+        others: impl Iterator<Item = &'a &'a Finding>,
+    ) -> bool {
+        let last = |findings: &[&Finding]| {
+            let mut last: BTreeMap<(String, Vec<String>), Micros> = BTreeMap::new();
+            for one in findings.iter().filter(|one| self.part(plan, one).is_some_and(|part| part.window)) {
+                let start = last.entry((one.rule.clone(), group_of(one))).or_insert(one.period_start);
+                *start = one.period_start.max(*start);
+            }
+            last
+        };
+        let (known, found) = (last(known), last(found));
+        let parted: BTreeSet<_> =
+            known.keys().chain(found.keys()).filter(|key| known.get(key) != found.get(key)).collect();
+        let follows = |one: &&&Finding| {
+            let key = (one.rule.clone(), group_of(one));
+            let last = known.get(&key).max(found.get(&key));
+            parted.contains(&key) && last.is_some_and(|last| one.period_start > *last)
+        };
+        !others.into_iter().any(|one| follows(&one))
+    }
+
+    /// The same up to the present.
+    #[must_use]
+    pub fn to_present(self, settled: Micros) -> Self {
+        Self { until: settled, live: true, ..self }
+    }
+
+    fn part(&self, plan: &Plan, finding: &Finding) -> Option<&Part> {
+        plan.position(&finding.rule).and_then(|rule| self.parts.get(&rule))
     }
 
     fn decides_on(&self, plan: &Plan, finding: &Finding) -> bool {
-        let group: Vec<String> = finding.group.iter().map(|(_, value)| value.clone()).collect();
-        let part = plan.position(&finding.rule).and_then(|rule| self.parts.get(&rule));
-        part.is_some_and(|part| {
+        self.part(plan, finding).is_some_and(|part| {
             let whole = self.live || finding.period_start.0.saturating_add(part.reach) <= self.until.0;
-            whole && part.decides(&group, (finding.period_start, finding.first_seen))
+            whole && part.decides(&group_of(finding), (finding.period_start, finding.first_seen))
         })
     }
 
@@ -204,11 +248,12 @@ impl Rule {
 }
 
 impl Detector {
-    /// Events of this time taught something after others were evaluated that it can change the meaning of: `facts`, or
-    /// only who uses what.
-    pub fn taught(&mut self, times: (Micros, Micros), facts: bool) {
+    /// Of events of this time it was learnt too late who uses what, or also (`facts`) where credentials come from: others,
+    /// evaluated already, may mean something else.
+    pub fn learnt_late(&mut self, times: (Micros, Micros), facts: bool) {
         let plan = Arc::clone(self.plan());
-        let meant = |rule: &Rule| rule.joins().next().is_some() || facts && rule.reads_later();
+        let reads = |rule: &Rule| if rule.window.is_some() { rule.reads_later() } else { rule.reads_learnt() };
+        let meant = |rule: &Rule| rule.joins().next().is_some() || facts && reads(rule);
         for (index, _) in plan.rules().iter().enumerate().filter(|(_, rule)| meant(rule)) {
             self.progress_mut().lates.add(index, Late { taught: Some(times.0), ..Late::of(times) });
         }
@@ -234,34 +279,73 @@ impl Detector {
     pub fn anew(&self, known: &[Finding], oldest: Micros) -> Anew {
         let settled = self.progress().settled().unwrap_or(Micros(i64::MIN));
         let (mut together, mut days): (BTreeMap<usize, Late>, Vec<Micros>) = (BTreeMap::new(), Vec::new());
-        let mut anew = self.whole(&together, known, oldest, settled);
+        let mut anew = self.whole(&together, known, settled);
+        let mut too_late = Vec::new();
         for (day, lates) in &self.progress().lates.days {
-            let lates = self.touched(lates.clone());
-            let next = self.whole(&lates, known, oldest, settled);
+            let (lates, gone) = self.reachable(self.touched(lates.clone()), known, oldest);
+            let next = self.whole(&lates, known, settled);
             if !days.is_empty() && next.from > anew.until {
                 break;
             }
             days.push(*day);
+            too_late.extend(gone);
             lates.into_iter().for_each(|(rule, late)| add(&mut together, rule, late));
-            anew = self.whole(&together, known, oldest, settled);
+            anew = self.whole(&together, known, settled);
         }
-        Anew { days, ..anew }
+        Anew { days, too_late, ..anew }
     }
 
-    fn whole(&self, lates: &BTreeMap<usize, Late>, known: &[Finding], oldest: Micros, settled: Micros) -> Anew {
-        let (mut parts, mut until, mut too_late) = (BTreeMap::new(), Micros(i64::MIN), Vec::new());
+    /// Without what needs events that are gone; of which rules that was.
+    fn reachable(
+        &self,
+        mut lates: BTreeMap<usize, Late>,
+        known: &[Finding],
+        oldest: Micros,
+    ) -> (BTreeMap<usize, Late>, Vec<String>) {
+        let rules = self.plan().rules();
+        let mut gone = Vec::new();
+        lates.retain(|index, late| {
+            let Some(rule) = rules.get(*index) else { return false };
+            let kept = self.part((*index, rule), late, known).reads >= oldest;
+            gone.extend((!kept).then(|| rule.id.clone()));
+            kept
+        });
+        (lates, gone)
+    }
+
+    fn whole(&self, lates: &BTreeMap<usize, Late>, known: &[Finding], settled: Micros) -> Anew {
+        let mut parts = BTreeMap::new();
         for (index, late) in lates {
-            let Some(rule) = self.plan().rules().get(*index) else { continue };
-            let part = part(rule, late, known);
-            if part.reads < oldest {
-                too_late.push(rule.id.clone());
-                continue;
+            if let Some(rule) = self.plan().rules().get(*index) {
+                parts.insert(*index, self.part((*index, rule), late, known));
             }
-            until = until.max(Micros(late.last.0.saturating_add(part.reach.saturating_mul(2))));
-            parts.insert(*index, part);
         }
+        let until = parts.values().map(|part| part.until).max().unwrap_or(Micros(i64::MIN));
         let from = parts.values().map(|part: &Part| part.reads).min().unwrap_or(until);
-        Anew { parts, days: Vec::new(), from, until: until.min(settled), live: until >= settled, too_late }
+        let (days, too_late) = (Vec::new(), Vec::new());
+        Anew { parts, days, from, until: until.min(settled), live: until >= settled, too_late }
+    }
+
+    fn part(&self, (index, rule): (usize, &Rule), late: &Late, known: &[Finding]) -> Part {
+        let plain = || plain(rule, late);
+        let mut part = rule.window.as_ref().map_or_else(plain, |window| {
+            let free = window.begins(late.first).unwrap_or(late.first);
+            // A sliding match may begin before where it began, as soon as one event more lies within it.
+            let moves = if window.kind == Kind::Sliding { window.within } else { 0 };
+            let mut part = windowed(rule, late, (free, moves), known);
+            // One that is still open began when it began.
+            for (group, from) in &mut part.groups {
+                let open = self.progress().lanes.get(&(index, group.clone())).and_then(Lane::first);
+                *from = open.filter(|_| window.kind == Kind::Session).map_or(*from, |open| open.min(*from));
+            }
+            part
+        });
+        part.reads = part.groups.values().copied().chain([part.reads]).min().unwrap_or(part.reads);
+        part.reads.0 = part.reads.0.saturating_sub(self.plan().run_up(rule));
+        let later = self.plan().nesting.settled(index, Micros(0)).map_or(0, |settled| -settled.0);
+        part.until.0 = part.until.0.saturating_add(later);
+        part.reach = part.reach.saturating_add(later);
+        part
     }
 
     /// What takes the matches of a rule is touched by what touches it. What knows which values it has seen knows them from
@@ -292,9 +376,11 @@ impl Detector {
     pub fn aside(&self, anew: &Anew) -> Self {
         let mut detector = Self::over(Arc::clone(self.plan()));
         for (rule, part) in &anew.parts {
-            for (group, from) in part.groups.iter().filter(|_| self.plan().window(*rule).is_some()) {
+            for (group, from) in part.groups.iter().filter(|_| part.window) {
                 detector.progress_mut().lanes.insert((*rule, group.clone()), Lane::since(*from));
             }
+            let others = part.all.filter(|_| part.window);
+            detector.progress_mut().begins.extend(others.map(|from| (*rule, from)));
         }
         detector
     }
@@ -314,41 +400,72 @@ impl Detector {
     }
 }
 
-/// Whether a rule, or one whose matches it takes, knows values for good.
-fn remembers(plan: &Plan, rule: usize) -> bool {
-    let Some((rule, window)) = plan.window(rule) else { return false };
-    let below = rule.steps.iter().filter_map(|step| match &step.filter {
-        Takes::Matches(id) => plan.position(id),
-        _ => None,
-    });
-    matches!(window.measure, Measure::FirstSeen { .. }) || below.into_iter().any(|below| remembers(plan, below))
+impl Plan {
+    /// How far before a late event any rule may need events, for what it finds to be what it would have found.
+    #[must_use]
+    pub fn reach(&self) -> i64 {
+        let of = |rule: &Rule| {
+            let free = rule.window.as_ref().and_then(|window| window.begins(Micros(0))).map_or(0, |begins| -begins.0);
+            rule.reach().saturating_mul(2).max(free.saturating_add(rule.reach())).saturating_add(self.run_up(rule))
+        };
+        self.rules().iter().map(of).max().unwrap_or(0)
+    }
+
+    /// How long before a rule those are begun whose matches it takes.
+    fn run_up(&self, rule: &Rule) -> i64 {
+        let below = below(self, rule).filter_map(|below| self.rules().get(below));
+        below.map(|below| below.reach().saturating_mul(2).saturating_add(self.run_up(below))).max().unwrap_or(0)
+    }
 }
 
-fn part(rule: &Rule, late: &Late, known: &[Finding]) -> Part {
+/// The rules whose matches a rule takes.
+fn below<'a>(plan: &'a Plan, rule: &'a Rule) -> impl Iterator<Item = usize> + 'a {
+    rule.steps.iter().filter_map(|step| match &step.filter {
+        Takes::Matches(id) => plan.position(id),
+        _ => None,
+    })
+}
+
+/// Whether everything that ever was decides about a rule, or one whose matches it takes.
+fn remembers(plan: &Plan, rule: usize) -> bool {
+    let Some((rule, window)) = plan.window(rule) else { return false };
+    window.begins(Micros(0)).is_none() || below(plan, rule).any(|below| remembers(plan, below))
+}
+
+fn group_of(finding: &Finding) -> Vec<String> {
+    finding.group.iter().map(|(_, value)| value.clone()).collect()
+}
+
+/// Groups of one event each count in periods that hang on nothing.
+fn plain(rule: &Rule, late: &Late) -> Part {
+    let period = late.first.bucket(rule.suppress_for);
+    let groups: BTreeMap<_, _> = late.groups.iter().map(|group| (group.clone(), period)).collect();
+    let reads = if late.all { period } else { late.first };
+    let until = Micros(late.last.bucket(rule.suppress_for).0.saturating_add(rule.suppress_for));
+    let all = late.all.then_some(period);
+    Part { groups, all, taught: late.taught, reads, until, reach: rule.suppress_for, window: false }
+}
+
+/// A match takes its events for itself. So a window is begun where one began for certain, or at `free`.
+fn windowed(rule: &Rule, late: &Late, (free, moves): (Micros, i64), known: &[Finding]) -> Part {
     let (within, reach) = (rule.within(), rule.reach());
-    let back = |by: i64| Micros(late.first.0.saturating_sub(by));
-    if rule.window.is_none() {
-        let from = late.first.bucket(rule.suppress_for);
-        let groups: BTreeMap<_, _> = late.groups.iter().map(|group| (group.clone(), from)).collect();
-        let reads = if late.all || !groups.is_empty() { from } else { late.first };
-        return Part { from, groups, all: late.all, taught: late.taught, reads, reach };
-    }
-    if late.all || late.taught.is_some() {
-        let (from, reads) = (back(reach), back(reach.saturating_mul(2)));
-        return Part { from, groups: BTreeMap::new(), all: true, taught: None, reads, reach };
-    }
-    // A match takes its events for itself. So it is begun where one began for certain, or so long before that none did.
-    let (begins, free) = (back(reach.saturating_add(within)), back(within.saturating_mul(2)));
+    let back = |from: Micros, by: i64| Micros(from.0.saturating_sub(by));
+    let since = back(free, rule.suppress_for).min(back(late.first, reach.saturating_add(within)));
+    let all = late.all || late.taught.is_some();
     let mut groups: BTreeMap<Vec<String>, Micros> = late.groups.iter().map(|group| (group.clone(), free)).collect();
     let mut starts: BTreeMap<Vec<String>, Micros> = BTreeMap::new();
-    for finding in known.iter().filter(|finding| finding.rule == rule.id) {
-        if begins <= finding.period_start && finding.period_start < late.first {
-            let group = finding.group.iter().map(|(_, value)| value.clone()).collect();
-            let start = starts.entry(group).or_insert(finding.period_start);
+    let stays = |start: Micros| start.0.saturating_add(moves) < late.first.0;
+    for finding in known.iter().filter(|finding| finding.rule == rule.id && stays(finding.period_start)) {
+        if finding.period_start >= since || finding.last_seen.0.saturating_add(within) >= late.first.0 {
+            let start = starts.entry(group_of(finding)).or_insert(finding.period_start);
             *start = finding.period_start.max(*start);
         }
     }
-    groups.iter_mut().for_each(|(group, from)| *from = starts.get(group).copied().unwrap_or(*from));
-    let reads = groups.values().min().copied().unwrap_or(free);
-    Part { from: reads, groups, all: false, taught: None, reads, reach }
+    for (group, start) in starts {
+        if all || groups.contains_key(&group) {
+            groups.insert(group, start);
+        }
+    }
+    let until = Micros(late.last.0.saturating_add(reach.saturating_mul(2)));
+    Part { groups, all: all.then_some(free), taught: None, reads: free, until, reach, window: true }
 }

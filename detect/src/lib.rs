@@ -48,7 +48,7 @@ pub use load::{Loaded, Vocabulary, load};
 pub use matches::Matches;
 pub use overlay::{Narrowed, Overlay, SETTABLE, apply_overlays};
 pub use plan::Plan;
-pub use progress::{Progress, RuleFailure};
+pub use progress::{Progress, REPEATS, RuleFailure};
 pub use reference::Reference;
 pub use rule::{Body, Rule, RuleTest, Sources, State, Status};
 pub use saved::{NewerState, Saved};

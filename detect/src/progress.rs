@@ -26,6 +26,9 @@ pub struct RuleFailure {
     pub reason: String,
 }
 
+/// A record that comes again is known as such while it is no older than this: event time before what is settled.
+pub const REPEATS: i64 = 3_600 * Micros::SECOND;
+
 /// Rule and group key.
 pub(crate) type Key = (usize, Vec<String>);
 
@@ -41,6 +44,8 @@ pub struct Progress {
     pub(crate) late: u64,
     /// What came too late and is to be put right.
     pub(crate) lates: Lates,
+    /// By rule: nothing before it is taken, in one that evaluates a past time anew.
+    pub(crate) begins: BTreeMap<usize, Micros>,
     /// Entries that a full window kept out.
     pub(crate) dropped: u64,
     pub(crate) failures: BTreeSet<RuleFailure>,
@@ -101,8 +106,9 @@ impl Progress {
         let key: Key = (feed.rule, feed.keys.iter().map(value).collect());
         let time = events.time(row);
         let start = time.bucket(rule.suppress_for);
-        let over = |settled: Micros| time < settled && start.0.saturating_add(rule.suppress_for) <= settled.0;
-        if self.settled.is_some_and(over) {
+        let over = |settled: Micros| start.0.saturating_add(rule.suppress_for) <= settled.0;
+        let repeated = |settled: Micros| time.0 < settled.0.saturating_sub(REPEATS);
+        if self.settled.is_some_and(|settled| time < settled && (over(settled) || repeated(settled))) {
             self.late += 1;
             return self.lates.note(&key, time);
         }
@@ -138,7 +144,8 @@ impl Progress {
     fn push(&mut self, plan: &Plan, key: Key, entry: Entry) {
         let Some((_, window)) = plan.window(key.0) else { return };
         let settled = self.settled.and_then(|settled| plan.nesting.settled(key.0, settled));
-        let fresh = || settled.map_or_else(Lane::default, Lane::since);
+        let begins = settled.into_iter().chain(self.begins.get(&key.0).copied()).max();
+        let fresh = || begins.map_or_else(Lane::default, Lane::since);
         let time = entry.time;
         let kept = match self.lanes.get_mut(&key) {
             Some(lane) => lane.push(window, entry),

@@ -161,6 +161,9 @@ const LATER: [&str; 8] = [
     "lease",
 ];
 
+/// Those that are told at once and only seldom change.
+const LEARNT: [&str; 5] = ["agent", "credential_lifetime", "credential_note", "guardrails", "in_scope"];
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum OneOrMany {
@@ -230,6 +233,12 @@ impl Rule {
     #[must_use]
     pub fn reads_later(&self) -> bool {
         self.names().any(|name| matches!(name, Name::Event(name) if LATER.contains(name)))
+    }
+
+    /// Whether it reads anything that what is learnt from other events can change.
+    #[must_use]
+    pub fn reads_learnt(&self) -> bool {
+        self.reads_later() || self.names().any(|name| matches!(name, Name::Event(name) if LEARNT.contains(name)))
     }
 
     /// The reference tables that it joins.

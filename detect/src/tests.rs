@@ -1,7 +1,7 @@
 //! What must hold of any rules over any events: the index changes no answer; order, batch sizes, workers, saving and
 //! restoring change no finding.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, ListBuilder, RecordBatch, StringViewArray, StringViewBuilder};
@@ -279,31 +279,86 @@ proptest! {
         let plan = plan(&rules);
         let events: Vec<Event> =
             events.into_iter().map(|event| Event { time: event.time * scale, ..event }).collect();
-        let mut arrivals: Vec<_> = events.iter().zip(delays).map(|(event, delay)| (event.time + delay * scale, event)).collect();
-        arrivals.sort_by_key(|(at, event)| (*at, event.id));
-        let mut late = Late { known: BTreeMap::new(), came: Vec::new(), detector: Detector::over(Arc::clone(&plan)) };
-        let mut watermark = i64::MIN;
-        for (turn, (_, event)) in arrivals.into_iter().enumerate() {
-            late.detector.evaluate(&batch(&plan, std::slice::from_ref(event)));
-            late.came.push(event.clone());
-            watermark = watermark.max(event.time - 60);
-            late.settle(watermark * Micros::SECOND);
-            if turn % every == 0 {
-                late.put_right(&plan);
-            }
-        }
-        late.put_right(&plan);
-        late.settle(i64::MAX);
-        let says = |one: &Finding| (one.id.clone(), one.rule.clone(), one.count, one.first_seen, one.last_seen);
-        let wanted: BTreeSet<_> = plainly(&plan, &events).iter().map(says).collect();
-        prop_assert_eq!(late.known.values().map(says).collect::<BTreeSet<_>>(), wanted);
+        let arrivals = events.iter().cloned().zip(delays).map(|(event, delay)| (delay * scale, event)).collect();
+        prop_assert_eq!(stands(&plan, arrivals, every), wanted(&plan, &events));
     }
+
+    /// The same where one match follows the other, so that each hangs on the one before.
+    #[test]
+    fn what_comes_late_into_a_crowd_is_put_right(
+        arrivals in crowd(),
+        every in 1usize..40,
+        rest in select(&CROWDED[..]),
+    ) {
+        let plan = plan(&[rule(0, rest)]);
+        let events: Vec<Event> = arrivals.iter().map(|(_, event)| event.clone()).collect();
+        prop_assert_eq!(stands(&plan, arrivals, every), wanted(&plan, &events));
+    }
+}
+
+/// Most come in time.
+fn crowd() -> impl Strategy<Value = Vec<(i64, Event)>> {
+    let delay = prop_oneof![12 => Just(0i64), 1 => 0i64..600, 1 => 0i64..9000];
+    let event = (delay, 0i64..10_800, select(&["a", "b"][..]), select(&["k", "l"][..]), select(&["1", "2", "3"][..]));
+    prop::collection::vec(event, 20..200).prop_map(|events| {
+        let event = |(id, (delay, time, action, credential, ip)): (usize, (i64, i64, &str, &str, &str))| {
+            let fields = [("action", action), ("credential", credential), ("ip", ip)];
+            let fields = fields.map(|(name, value)| (name, vec![value.to_owned()])).to_vec();
+            (delay, Event { time, id, fields })
+        };
+        events.into_iter().enumerate().map(event).collect()
+    })
+}
+
+const CROWDED: [&str; 8] = [
+    "where: action = 'a'\nsuppress_for: 15m\n",
+    "where: action = 'a'\nsuppress_for: 15m\nwindow: {within: 5m, count: {gte: 3}}\n",
+    "where: action = 'a'\nsuppress_for: 1m\nwindow: {within: 2m, count: {gte: 2}}\n",
+    "where: action = 'a'\nsuppress_for: 15m\nwindow: {within: 2m, kind: session, count: {gte: 4}}\n",
+    "where: action = 'a'\nsuppress_for: 20m\nwindow: {within: 10m, kind: tumbling, distinct: {of: [ip], gte: 3}}\n",
+    "where: action = 'a'\nsuppress_for: 20m\nwindow: {within: 10m, kind: tumbling, count: {lte: 2}}\n",
+    "suppress_for: 10m\nwindow: {within: 1m, sequence: [one, two]}\nsteps:\n  one: {where: \"action = 'a'\"}\n  two: {where: \"action = 'b'\"}\n",
+    "suppress_for: 10m\nwindow: {within: 2m, absence: {after: one, of: two}}\nsteps:\n  one: {where: \"action = 'a'\"}\n  two: {where: \"action = 'b'\"}\n",
+];
+
+/// What is said of a finding.
+type Says = BTreeMap<String, (String, u64, Micros, Micros)>;
+
+fn says<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Says {
+    let says = |one: &Finding| {
+        (one.id.clone(), (format!("{} {:?}", one.rule, one.group), one.count, one.first_seen, one.last_seen))
+    };
+    findings.into_iter().map(says).collect()
+}
+
+fn wanted(plan: &Arc<Plan>, events: &[Event]) -> Says {
+    says(&plainly(plan, events))
+}
+
+/// What stands when events come with these delays, and what is late is put right after every so many.
+fn stands(plan: &Arc<Plan>, mut arrivals: Vec<(i64, Event)>, every: usize) -> Says {
+    arrivals.sort_by_key(|(delay, event)| (event.time + delay, event.id));
+    let mut late = Late { known: BTreeMap::new(), came: Vec::new(), detector: Detector::over(Arc::clone(plan)) };
+    let mut watermark = i64::MIN;
+    for (turn, (_, event)) in arrivals.into_iter().enumerate() {
+        late.detector.evaluate(&batch(plan, std::slice::from_ref(&event)));
+        watermark = watermark.max(event.time - 60);
+        late.came.push(event);
+        late.settle(watermark * Micros::SECOND);
+        if turn % every == 0 {
+            late.put_right(plan);
+        }
+    }
+    late.put_right(plan);
+    late.settle(i64::MAX);
+    says(late.known.values())
 }
 
 /// Windows that depend on everything that was before: late events change more than is put right.
 const BY_WHAT_WAS: [&str; 2] =
     ["window: {first_seen: {of: ip, learn: 5m}}\n", "window: {within: 5m, count: {eq: 2}}\n"];
 
+/// A service in small.
 struct Late {
     known: BTreeMap<String, Finding>,
     came: Vec<Event>,
@@ -319,17 +374,22 @@ impl Late {
     fn put_right(&mut self, plan: &Arc<Plan>) {
         while self.detector.late_since().is_some() {
             let known: Vec<Finding> = self.known.values().cloned().collect();
-            let anew = self.detector.anew(&known, Micros(i64::MIN));
+            let mut anew = self.detector.anew(&known, Micros(i64::MIN));
             assert!(anew.too_late.is_empty());
-            let mut aside = self.detector.aside(&anew);
-            let needed = |event: &&Event| {
-                let time = event.time * Micros::SECOND;
-                anew.from.0 <= time && (anew.live || time < anew.until.0)
+            let (compared, aside) = loop {
+                let mut aside = self.detector.aside(&anew);
+                let needed = |event: &&Event| {
+                    let time = event.time * Micros::SECOND;
+                    anew.from.0 <= time && (anew.live || time < anew.until.0)
+                };
+                let needed: Vec<Event> = self.came.iter().filter(needed).cloned().collect();
+                aside.evaluate(&batch(plan, &needed));
+                aside.settle(anew.until);
+                match anew.compare(plan, &aside.news(true), &known) {
+                    Some(compared) => break (compared, aside),
+                    None => anew = anew.to_present(self.detector.progress().settled().expect("events")),
+                }
             };
-            let needed: Vec<Event> = self.came.iter().filter(needed).cloned().collect();
-            aside.evaluate(&batch(plan, &needed));
-            aside.settle(anew.until);
-            let compared = anew.compare(plan, aside.news(true), known);
             self.known.retain(|id, _| !compared.gone.contains(id));
             self.known.extend(compared.news.into_iter().map(|finding| (finding.id.clone(), finding)));
             if anew.live {

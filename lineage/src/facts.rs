@@ -10,7 +10,7 @@ mod uses;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use keytrail_model::{EventBatch, Micros};
+use keytrail_model::Micros;
 use serde::{Deserialize, Serialize};
 
 use crate::arn;
@@ -75,12 +75,16 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Whether anything is learnt from these events but who used what.
+    /// Whether there is anything but who used what.
     #[must_use]
-    pub fn are_in(batch: &EventBatch) -> bool {
-        let mut facts = Self::default();
-        facts.observe(batch);
-        facts != Self::default()
+    pub fn tell_more_than_uses(&self) -> bool {
+        !(self.issued.is_empty() && self.created.is_empty() && self.tools.is_empty() && self.prompts.is_empty())
+    }
+
+    /// Whether the others know of no use, and of none earlier, that is not known here.
+    #[must_use]
+    pub fn know_uses_of(&self, other: &Self) -> bool {
+        self.uses.know(&other.uses)
     }
 
     #[must_use]

@@ -92,6 +92,13 @@ impl Lane {
         Self { settled: Some(watermark.0), ..Self::default() }
     }
 
+    /// The first entry that it still holds.
+    pub(crate) fn first(&self) -> Option<Micros> {
+        let pending = self.pending.iter().map(|entry| entry.time).min();
+        let run = if let Machine::Run(run) = &self.machine { run.first() } else { None };
+        pending.into_iter().chain(run).min()
+    }
+
     /// Everything before it is settled.
     #[must_use]
     pub fn settled(&self) -> Option<Micros> {

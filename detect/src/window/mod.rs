@@ -152,11 +152,27 @@ impl Window {
         matches!(self.measure, Measure::FirstSeen { .. }).then(|| self.delay()).flatten()
     }
 
+    /// From when on events can be in a match with one at `first`, where no match took any of them. `None` where everything that ever was decides: which values were seen, or where windows are cut that no
+    /// match begins.
+    pub(crate) fn begins(&self, first: Micros) -> Option<Micros> {
+        let back = |times: i64| Micros(first.0.saturating_sub(self.within.saturating_mul(times)));
+        match (&self.measure, self.kind) {
+            (Measure::FirstSeen { .. }, _) => None,
+            (Measure::Sequence | Measure::Absence { .. }, _) => Some(back(1)),
+            (_, Kind::Tumbling) => Some(first.bucket(self.within)),
+            (_, Kind::Session) => Some(back(SESSION)),
+            (measure, Kind::Sliding) => measure.is_monotone().then(|| back(1)),
+        }
+    }
+
     /// Whether matches are taken greedily out of the stream of events, as soon as they hold.
     fn is_greedy(&self) -> bool {
         self.kind == Kind::Sliding && self.measure.is_monotone()
     }
 }
+
+/// So many gaps a session that is no match is looked for backwards.
+const SESSION: i64 = 24;
 
 /// Whether no event at or after the watermark can come at `last` or before. The highest watermark ends everything.
 fn is_over(last: i64, watermark: Micros) -> bool {

@@ -25,6 +25,10 @@ impl Run {
         self.entries.len()
     }
 
+    pub(super) fn first(&self) -> Option<Micros> {
+        self.entries.front().map(|entry| entry.time)
+    }
+
     /// Takes the next entry in order.
     pub(super) fn take(&mut self, window: &Window, entry: Entry, found: &mut Vec<Match>) {
         let searching = window.is_greedy() && self.complete.is_none();

@@ -173,7 +173,7 @@ impl Engine {
         let mut found = Normalised::default();
         self.learner.normalise(unpack(body)?, &mut found);
         for batch in &found.batches {
-            self.taught(batch)?;
+            self.learn_late(batch)?;
             self.enricher.observe(batch);
         }
         self.stale = true;
@@ -184,14 +184,19 @@ impl Engine {
     }
 
     /// What is learnt of a time that was evaluated already changes what other events of then, and of later, meant.
-    fn taught(&mut self, batch: &EventBatch) -> Result<()> {
+    fn learn_late(&mut self, batch: &EventBatch) -> Result<()> {
         let Some(reached) = self.reached else { return Ok(()) };
         let late: Vec<bool> = (0..batch.rows()).map(|row| batch.time(row) <= reached).collect();
         if late.contains(&true) {
             let late = only(batch.clone(), late)?;
             if let Some((first, last)) = late.time_range() {
                 let until = reached.min(Micros(last.0.saturating_add(TAUGHT)));
-                self.detector.taught((first, until), Facts::are_in(&late));
+                let mut apart = self.stages.enricher.clone();
+                apart.observe(&late);
+                let (facts, known) = (apart.facts(), self.enricher.facts());
+                if facts.tell_more_than_uses() || !known.know_uses_of(facts) {
+                    self.detector.learnt_late((first, until), facts.tell_more_than_uses());
+                }
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::Result;
-use keytrail_detect::{Anew, Compared, Detector, Rule};
+use keytrail_detect::{Anew, Compared, Detector};
 use keytrail_ingest::{Normalised, Normaliser, Reader};
 use keytrail_lineage::Enricher;
 use keytrail_model::{Entry, EntryBody, EventBatch, Finding, Micros};
@@ -30,7 +30,7 @@ pub async fn put_right(
     stop: &Stop,
 ) -> Result<Vec<Entry>> {
     let Some(late) = engine.detector().late_since() else { return Ok(Vec::new()) };
-    let (settled, reach) = (engine.settled().unwrap_or(Micros(i64::MIN)), reach_of(stages));
+    let (settled, reach) = (engine.settled().unwrap_or(Micros(i64::MIN)), stages.plan.reach());
     let since = Some(Micros(late.0.saturating_sub(reach)));
     let mut known = Vec::new();
     for rule in engine.detector().late_rules() {
@@ -50,20 +50,18 @@ pub async fn put_right(
         engine.put_right(&anew, None);
         return Ok(Vec::new());
     }
-    info!(from = %anew.from, until = %anew.until, "events came late; their time is evaluated anew from the lake");
-    // Events that were evaluated before they were settled count too, where it reaches to the present.
-    let files = lake.files(anew.from, if anew.live { Micros(i64::MAX) } else { anew.until }).await?;
-    let (detector, enricher, normaliser) = engine.aside(&anew);
-    let evaluated = anew.live.then_some(&engine.seen);
-    let seen = HashSet::new();
-    let mut again = Again { detector, enricher, normaliser, seen, anew: &anew, evaluated, stop };
-    let found = tokio::task::block_in_place(|| again.run(lake, &files, stages))?;
-    if stop.is_set() {
-        return Ok(Vec::new());
-    }
-    let detector = again.detector;
+    let mut anew = anew;
+    let (Compared { mut news, gone }, detector) = loop {
+        let (found, detector) = again(engine, lake, &anew, stages, stop).await?;
+        if stop.is_set() {
+            return Ok(Vec::new());
+        }
+        match anew.compare(&stages.plan, &found, &known) {
+            Some(compared) => break (compared, detector),
+            None => anew = anew.to_present(settled),
+        }
+    };
     engine.put_right(&anew, Some(detector));
-    let Compared { mut news, gone } = anew.compare(&stages.plan, found, known);
     news.iter_mut().for_each(|finding| engine.conclude(finding));
     let mut changed = entries(news, stages)?;
     for finding in gone {
@@ -73,10 +71,22 @@ pub async fn put_right(
     Ok(changed)
 }
 
-/// How far an event can touch findings of any rule, on both sides.
-#[must_use]
-pub fn reach_of(stages: &Stages) -> i64 {
-    stages.plan.rules().iter().map(Rule::reach).max().unwrap_or(0).saturating_mul(2)
+/// What is found in that time, and what found it.
+async fn again(
+    engine: &Engine,
+    lake: &Lake,
+    anew: &Anew,
+    stages: &Stages,
+    stop: &Stop,
+) -> Result<(Vec<Finding>, Detector)> {
+    info!(from = %anew.from, until = %anew.until, "events came late; their time is evaluated anew from the lake");
+    // Events that were evaluated before they were settled count too, where it reaches to the present.
+    let files = lake.files(anew.from, if anew.live { Micros(i64::MAX) } else { anew.until }).await?;
+    let (detector, enricher, normaliser) = engine.aside(anew);
+    let evaluated = anew.live.then_some(&engine.seen);
+    let mut again = Again { detector, enricher, normaliser, seen: HashSet::new(), anew, evaluated, stop };
+    let found = tokio::task::block_in_place(|| again.run(lake, &files, stages))?;
+    Ok((found, again.detector))
 }
 
 /// One more evaluation of a past time.
@@ -103,6 +113,8 @@ impl Again<'_> {
         self.detector.join(Arc::new(reference(&self.enricher, &stages.plan)?));
         let mut found = Vec::new();
         for day in files.chunk_by(|left, right| left.day == right.day) {
+            // A record's id holds its time.
+            self.seen.clear();
             for file in day {
                 self.batches(lake, file, stages, Self::evaluate)?;
             }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use keytrail_detect::REPEATS;
 use keytrail_model::{Entry, EntryBody, EventBatch, Finding, Micros};
 use keytrail_store::{Checkpoint, InboxRow, Lake, Lease, Save, Saved, Store, entry};
 use tokio::sync::watch;
@@ -33,8 +34,6 @@ const TELL: Duration = Duration::from_millis(500);
 const NAP: Duration = Duration::from_millis(250);
 /// Bytes of records that wait for the lake in memory; with their columns, and while they are written, several times that.
 const LAKE_BYTES: usize = 8 << 20;
-/// Event time after which a record that comes again is no longer known by itself; the lake still knows it.
-const HORIZON: i64 = 3_600 * Micros::SECOND;
 const RETRY: Duration = Duration::from_secs(1);
 
 pub struct Leader {
@@ -235,7 +234,7 @@ impl Term<'_> {
         let entries = self.news(all)?;
         self.write_lake().await?;
         let settled = self.engine.settled().unwrap_or(Micros(i64::MIN));
-        let forget = Micros(settled.0.saturating_sub(HORIZON));
+        let forget = Micros(settled.0.saturating_sub(REPEATS));
         let seen = self.engine.seen.turn();
         self.engine.seen.forget_before(forget);
         let body = tokio::task::block_in_place(|| self.engine.save())?;
@@ -281,7 +280,7 @@ impl Term<'_> {
         if lease.is_none_or(|lease| lease.epoch != self.lease.epoch) {
             return Ok(false);
         }
-        let reach = late::reach_of(&self.of.stages.borrow());
+        let reach = self.of.stages.borrow().plan.reach();
         let begins = self.engine.settled().map(|settled| self.of.settings.lake_begins(settled, reach));
         self.upkeep.turn(&self.of.lake, &self.of.settings, begins.unwrap_or(Micros(i64::MIN))).await;
         // Event time stood still meanwhile, and no source is to blame.

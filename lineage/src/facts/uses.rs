@@ -54,6 +54,11 @@ impl Uses {
         self.scratch.clear();
     }
 
+    /// Whether the other holds nothing new.
+    pub fn know(&self, other: &Self) -> bool {
+        self.first.know(&other.first) && self.by.know(&other.by)
+    }
+
     /// Each credential and its first use, by id.
     #[must_use]
     pub fn credentials(&self) -> Vec<(&str, Micros)> {
@@ -81,6 +86,10 @@ impl Firsts {
             self.times.insert(name.to_owned(), at);
             self.trim();
         }
+    }
+
+    fn know(&self, other: &Self) -> bool {
+        other.times.iter().all(|(name, at)| self.times.get(name).is_some_and(|known| known <= at))
     }
 
     fn merge(&mut self, other: Self) {
