@@ -169,11 +169,13 @@ impl Anew {
             return None;
         }
         let stand: BTreeSet<&str> = stand.iter().map(|finding| finding.id.as_str()).collect();
+        let beyond: BTreeSet<&str> = beyond.iter().map(|finding| finding.id.as_str()).collect();
         let known: BTreeMap<&str, &Finding> = known.iter().map(|one| (one.id.as_str(), *one)).collect();
         let news = found.iter().filter(|finding| !stand.contains(finding.id.as_str()));
         let mut news: BTreeMap<&str, &Finding> = news.map(|one| (one.id.as_str(), *one)).collect();
         // One that is later was told when its event arrived, and waits for its turn.
-        let over = known.values().filter(|one| one.last_seen < self.until && !news.contains_key(one.id.as_str()));
+        let found = |id: &str| news.contains_key(id) || beyond.contains(id);
+        let over = known.values().filter(|one| one.last_seen < self.until && !found(&one.id));
         let gone = over.filter(|one| !self.part(plan, one).is_some_and(Part::only_adds));
         let gone = gone.map(|finding| finding.id.clone()).collect();
         let says = |finding: &Finding| (finding.count, finding.first_seen, finding.last_seen);

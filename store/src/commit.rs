@@ -18,7 +18,8 @@ pub struct Committed {
     pub last_seq: i64,
 }
 
-/// An entry whose id is that of its content, so that the same thing told twice is once, and news of it is a new entry.
+/// An entry whose id is that of its content, so that the same thing told twice is once, and news of it is a new entry. What
+/// is told again after something else was told of the same finding is news, too.
 pub fn entry(at: Micros, body: EntryBody) -> Result<Entry, StoreError> {
     let json = encode(&body, kind(&body))?;
     Ok(Entry { id: stable_id("ent", &[subject(&body), &json]), at, body })
@@ -44,7 +45,11 @@ impl Store {
         done: &mut Committed,
     ) -> Result<(), StoreError> {
         for entry in entries {
-            match self.append(tx, entry).await? {
+            let seq = match self.append(tx, &entry.id, entry).await? {
+                Some(seq) => Some(seq),
+                None => self.append_again(tx, entry).await?,
+            };
+            match seq {
                 Some(seq) => {
                     fold::apply(self, tx, seq, entry).await?;
                     done.appended += 1;
@@ -55,6 +60,26 @@ impl Store {
         Ok(())
     }
 
+    /// Who evaluates anew after a crash tells less of a finding first, and then what was told before.
+    async fn append_again(&self, tx: &mut Tx, entry: &Entry) -> Result<Option<i64>, StoreError> {
+        let (id, body) = match &entry.body {
+            EntryBody::Finding(finding) => (&finding.id, Some(encode(finding, &finding.id)?)),
+            EntryBody::Superseded { finding, .. } => (finding, None),
+            _ => return Ok(None),
+        };
+        let sql = "SELECT (SELECT count(*) FROM finding WHERE id = $1 AND superseded IS NULL AND body = $2), \
+                   (SELECT count(*) FROM finding WHERE id = $1 AND superseded IS NULL), \
+                   (SELECT coalesce(max(seq), 0) FROM journal)";
+        let select = sqlx::query_as(sql).bind(id).bind(body.as_deref());
+        let (same, holds, last): (i64, i64, i64) =
+            select.fetch_one(&mut **tx).await.map_err(|error| self.sql(error))?;
+        let stands = if body.is_some() { same > 0 } else { holds == 0 };
+        if stands {
+            return Ok(None);
+        }
+        self.append(tx, &stable_id("ent", &[&entry.id, &last.to_string()]), entry).await
+    }
+
     /// Commits, and says how far the journal is.
     pub(crate) async fn finish(&self, mut tx: Tx, mut done: Committed) -> Result<Committed, StoreError> {
         let last = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM journal").fetch_one(&mut *tx).await;
@@ -63,11 +88,11 @@ impl Store {
         Ok(done)
     }
 
-    async fn append(&self, tx: &mut AnyConnection, entry: &Entry) -> Result<Option<i64>, StoreError> {
+    async fn append(&self, tx: &mut AnyConnection, id: &str, entry: &Entry) -> Result<Option<i64>, StoreError> {
         let sql = "INSERT INTO journal (id, at, kind, body) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (id) DO NOTHING RETURNING seq";
-        let body = encode(&entry.body, &entry.id)?;
-        let insert = sqlx::query_scalar(sql).bind(&entry.id).bind(entry.at.0).bind(kind(&entry.body)).bind(body);
+        let body = encode(&entry.body, id)?;
+        let insert = sqlx::query_scalar(sql).bind(id).bind(entry.at.0).bind(kind(&entry.body)).bind(body);
         insert.fetch_optional(tx).await.map_err(|error| self.sql(error))
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
-use keytrail_detect::{Anew, Detector, RuleFailure, Saved};
+use keytrail_detect::{Anew, Detector, REPEATS, RuleFailure, Saved};
 use keytrail_ingest::{Normalised, Normaliser};
 use keytrail_lineage::{Enricher, Facts};
 use keytrail_model::{EventBatch, Finding, Micros};
@@ -297,6 +297,12 @@ impl Engine {
     pub fn conclude(&self, finding: &mut Finding) {
         finding.ownership = Some(self.enricher.ownership(&finding.target));
         finding.lineage = self.enricher.lineage(finding);
+    }
+
+    /// From when on a record that comes again is known as such.
+    #[must_use]
+    pub fn repeats_known(&self) -> Micros {
+        Micros(self.settled().map_or(i64::MIN, |settled| settled.0.saturating_sub(REPEATS)))
     }
 
     /// Up to when it is settled.

@@ -80,11 +80,11 @@ async fn again(
     stop: &Stop,
 ) -> Result<(Vec<Finding>, Detector)> {
     info!(from = %anew.from, until = %anew.until, "events came late; their time is evaluated anew from the lake");
-    // Events that were evaluated before they were settled count too, where it reaches to the present.
+    // What was evaluated ahead of what is settled counts too, where it reaches to the present.
     let files = lake.files(anew.from, if anew.live { Micros(i64::MAX) } else { anew.until }).await?;
     let (detector, enricher, normaliser) = engine.aside(anew);
-    let evaluated = anew.live.then_some(&engine.seen);
-    let mut again = Again { detector, enricher, normaliser, seen: HashSet::new(), anew, evaluated, stop };
+    let (seen, evaluated) = (HashSet::new(), &engine.seen);
+    let mut again = Again { detector, enricher, normaliser, seen, anew, evaluated, stop };
     let found = tokio::task::block_in_place(|| again.run(lake, &files, stages))?;
     Ok((found, again.detector))
 }
@@ -97,8 +97,8 @@ struct Again<'a> {
     /// The lake may hold a record more than once.
     seen: HashSet<Id>,
     anew: &'a Anew,
-    /// Of what is not settled, only this counts: what waits may be in the lake too, from a term before.
-    evaluated: Option<&'a Seen>,
+    /// What waits may be in the lake too, from a term that ended before it was committed.
+    evaluated: &'a Seen,
     stop: &'a Stop,
 }
 
@@ -165,8 +165,8 @@ impl Again<'_> {
 
     fn wants(&mut self, batch: &EventBatch, row: usize) -> bool {
         let (time, id) = (batch.time(row), id_of(batch, row));
-        let settled = time < self.anew.until || self.evaluated.is_some_and(|evaluated| evaluated.contains(&id));
-        self.anew.from <= time && settled && self.seen.insert(id)
+        let asked = self.anew.from <= time && (self.anew.live || time < self.anew.until);
+        asked && self.evaluated.may_contain(&id, time) && self.seen.insert(id)
     }
 }
 

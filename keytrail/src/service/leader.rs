@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use keytrail_detect::REPEATS;
 use keytrail_model::{Entry, EntryBody, EventBatch, Finding, Micros};
 use keytrail_store::{Checkpoint, InboxRow, Lake, Lease, Save, Saved, Store, entry};
 use tokio::sync::watch;
@@ -103,6 +102,7 @@ impl Leader {
             for (last, ids) in self.store.seen(SHARD).await? {
                 engine.seen.restore(last, &ids);
             }
+            engine.seen.forget_before(engine.repeats_known());
             info!(cursor = checkpoint.cursor, "goes on from the last checkpoint");
         }
         let now = Instant::now();
@@ -233,8 +233,7 @@ impl Term<'_> {
     async fn checkpoint(&mut self, all: bool) -> Result<bool> {
         let entries = self.news(all)?;
         self.write_lake().await?;
-        let settled = self.engine.settled().unwrap_or(Micros(i64::MIN));
-        let forget = Micros(settled.0.saturating_sub(REPEATS));
+        let forget = self.engine.repeats_known();
         let seen = self.engine.seen.turn();
         self.engine.seen.forget_before(forget);
         let body = tokio::task::block_in_place(|| self.engine.save())?;

@@ -27,6 +27,8 @@ pub struct Seen {
     last: Option<Micros>,
     /// The oldest first.
     runs: VecDeque<Run>,
+    /// Events up to this time may have been forgotten.
+    forgotten: Option<Micros>,
 }
 
 impl Seen {
@@ -43,6 +45,12 @@ impl Seen {
     #[must_use]
     pub fn contains(&self, id: &Id) -> bool {
         self.fresh.contains(id) || self.runs.iter().any(|run| run.ids.binary_search(id).is_ok())
+    }
+
+    /// Whether it may have been seen: of what was forgotten, nobody knows.
+    #[must_use]
+    pub fn may_contain(&self, id: &Id, time: Micros) -> bool {
+        self.forgotten.is_some_and(|forgotten| time <= forgotten) || self.contains(id)
     }
 
     /// Those since the last time, to be saved.
@@ -73,8 +81,9 @@ impl Seen {
 
     /// Forgets what is older, and what is too much.
     pub fn forget_before(&mut self, time: Micros) {
+        self.forgotten = self.forgotten.max(Some(time));
         while self.runs.front().is_some_and(|run| run.last < time || self.len() > KEPT) {
-            self.runs.pop_front();
+            self.forgotten = self.forgotten.max(self.runs.pop_front().map(|run| run.last));
         }
     }
 

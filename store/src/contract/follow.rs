@@ -35,6 +35,29 @@ async fn a_finding_that_no_longer_holds_is_left_out_unless_asked_for() {
     .await;
 }
 
+/// As who evaluates anew after a crash tells it: less first, then what was told before; and once more what was taken back.
+#[tokio::test]
+async fn what_is_told_last_of_a_finding_stands() {
+    everywhere(async |store| {
+        let less = finding("fnd-1", Severity::High, 1);
+        let more = Finding { count: 8, ..less.clone() };
+        let told = [more.clone(), less.clone(), more.clone(), more.clone()].map(found);
+        for entry in &told {
+            store.commit(std::slice::from_ref(entry), &[]).await.expect("a commit");
+        }
+        assert_eq!(store.findings(&FindingFilter::default()).await.expect("findings"), [more.clone()]);
+        for (entry, holds) in
+            [(superseded("fnd-1"), 0), (found(more), 1), (superseded("fnd-1"), 0), (superseded("fnd-1"), 0)]
+        {
+            store.commit(&[entry], &[]).await.expect("a commit");
+            assert_eq!(listed(&store, false).await, holds);
+        }
+        // The last of each kind said nothing new.
+        assert_eq!(store.replay(0).await.expect("entries").len(), 6);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn findings_are_followed_in_the_order_of_the_journal() {
     everywhere(async |store| {
