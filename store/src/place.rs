@@ -36,9 +36,9 @@ const POSTGRES: &[Step] = &[
 const SQLITE_SETUP: &str = "PRAGMA busy_timeout = 15000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
                             PRAGMA foreign_keys = ON; PRAGMA cache_size = -16000;";
 
-/// Every wait has an end, and who freezes inside a transaction does not hold the others for ever.
+/// Every wait has an end, and who freezes inside a transaction does not hold the others for longer than a lease.
 const POSTGRES_SETUP: &str = "SET lock_timeout = '15s'; SET statement_timeout = '5min'; \
-                              SET idle_in_transaction_session_timeout = '30s'; SET client_min_messages = 'warning';";
+                              SET idle_in_transaction_session_timeout = '5s'; SET client_min_messages = 'warning';";
 
 impl Engine {
     fn steps(self) -> &'static [Step] {
