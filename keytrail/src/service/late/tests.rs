@@ -123,7 +123,7 @@ struct Bench {
     lake: Lake,
     engine: Engine,
     reading: Reading,
-    rows: Vec<Held>,
+    rows: BTreeMap<i64, Held>,
     kept: Vec<EventBatch>,
     /// How often something was put right.
     mended: usize,
@@ -141,7 +141,7 @@ impl Bench {
             settings,
             store: Store::memory().await.expect("a store"),
             lake,
-            rows: Vec::new(),
+            rows: BTreeMap::new(),
             kept: Vec::new(),
             mended: 0,
         }
@@ -151,15 +151,15 @@ impl Bench {
         let chunk = Reader::over("log", text.as_bytes().to_vec(), &self.stages.limits).expect("bytes").next();
         let read = self.reading.chunk(chunk.expect("a chunk").expect("no reject"), "", Micros(i64::MAX / 2));
         let held = read.expect("a reading").held.expect("events");
-        self.rows.push(held);
-        let (seq, held) = (self.rows.len() as i64, &self.rows[self.rows.len() - 1]);
+        let seq = self.rows.last_key_value().map_or(1, |(last, _)| last + 1);
         let row = Arrived { seq, source: "drop", lane: "", first: held.first, last: held.last };
         self.engine.arrive(&row, &held.body).expect("records");
+        self.rows.insert(seq, held);
     }
 
     fn evaluate(&mut self) {
         for seq in self.engine.ready() {
-            let (batches, _) = self.engine.evaluate(seq, &self.rows[seq as usize - 1].body).expect("records");
+            let (batches, _) = self.engine.evaluate(seq, &self.rows[&seq].body).expect("records");
             self.kept.extend(batches);
         }
     }
