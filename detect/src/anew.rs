@@ -12,12 +12,11 @@ use crate::detector::Detector;
 use crate::group::Group;
 use crate::plan::Plan;
 use crate::progress::Key;
-use crate::rule::Rule;
+use crate::rule::{DAY, Rule};
 use crate::window::{Kind, Lane, Takes};
 
 /// More groups of one rule are not told apart.
 const GROUPS: usize = 10_000;
-const DAY: i64 = 86_400 * Micros::SECOND;
 
 /// What came too late for one rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -190,7 +189,7 @@ impl Anew {
         &self,
         plan: &Plan,
         (known, found): (&[&Finding], &[&Finding]),
-        others: impl Iterator<Item = &'a &'a Finding>,
+        mut others: impl Iterator<Item = &'a &'a Finding>,
     ) -> bool {
         let last = |findings: &[&Finding]| {
             let mut last: BTreeMap<(String, Vec<String>), Micros> = BTreeMap::new();
@@ -203,12 +202,12 @@ impl Anew {
         let (known, found) = (last(known), last(found));
         let parted: BTreeSet<_> =
             known.keys().chain(found.keys()).filter(|key| known.get(key) != found.get(key)).collect();
-        let follows = |one: &&&Finding| {
+        let follows = |one: &Finding| {
             let key = (one.rule.clone(), group_of(one));
             let last = known.get(&key).max(found.get(&key));
             parted.contains(&key) && last.is_some_and(|last| one.period_start > *last)
         };
-        !others.into_iter().any(|one| follows(&one))
+        !others.any(|one| follows(one))
     }
 
     /// The same up to the present.
@@ -265,7 +264,7 @@ impl Detector {
     #[must_use]
     pub fn late_since(&self) -> Option<Micros> {
         let lates = self.progress().lates.days.values().flat_map(BTreeMap::values);
-        lates.map(|late| late.taught.map_or(late.first, |taught| taught.min(late.first))).min()
+        lates.map(|late| late.first).min()
     }
 
     /// The ids of the rules that something came too late for, and of those over them.
@@ -344,7 +343,7 @@ impl Detector {
         });
         part.reads = part.groups.values().copied().chain([part.reads]).min().unwrap_or(part.reads);
         part.reads.0 = part.reads.0.saturating_sub(self.plan().run_up(rule));
-        let later = self.plan().nesting.settled(index, Micros(0)).map_or(0, |settled| -settled.0);
+        let later = self.plan().nesting.delay(index).unwrap_or(0);
         part.until.0 = part.until.0.saturating_add(later);
         part.reach = part.reach.saturating_add(later);
         part

@@ -81,7 +81,8 @@ impl Nesting {
         self.level.iter().max().map_or(0, |level| level + 1)
     }
 
-    fn delay(&self, rule: usize) -> Option<i64> {
+    /// How much later a rule is settled because of those below; `None` when only the end settles it.
+    pub(crate) fn delay(&self, rule: usize) -> Option<i64> {
         self.delay.get(rule).copied().unwrap_or(Some(0))
     }
 

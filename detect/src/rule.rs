@@ -208,7 +208,7 @@ struct Written {
 }
 
 /// A day: how long one group stays one finding unless the rule says otherwise.
-const DAY: i64 = 86_400 * Micros::SECOND;
+pub(crate) const DAY: i64 = 86_400 * Micros::SECOND;
 
 impl Rule {
     /// Reads a rule file of ours. Sigma files, which may hold several documents, are read by `load`.

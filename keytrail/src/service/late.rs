@@ -38,7 +38,7 @@ pub async fn put_right(
         known.extend(store.findings(&filter).await?);
     }
     // What was deleted is not there to be evaluated anew: what was found in it stands.
-    let anew = engine.detector().anew(&known, settings.lake_begins(settled, reach));
+    let mut anew = engine.detector().anew(&known, settings.lake_begins(settled, reach));
     if !anew.too_late.is_empty() {
         let rules = anew.too_late.join(", ");
         warn!(
@@ -50,7 +50,6 @@ pub async fn put_right(
         engine.put_right(&anew, None);
         return Ok(Vec::new());
     }
-    let mut anew = anew;
     let (Compared { mut news, gone }, detector) = loop {
         let (found, detector) = again(engine, lake, &anew, stages, stop).await?;
         if stop.is_set() {

@@ -14,62 +14,15 @@ use crate::pack::Pack;
 use crate::service::engine::Arrived;
 use crate::service::reading::Reading;
 
+/// Id, and what of a rule is its own.
 const RULES: [(&str, &str); 4] = [
+    ("denied-in-series", "where: outcome = 'denied'\nwindow: {within: 20s, count: {gte: 3}}\n"),
     (
-        "denied-in-series.yaml",
-        "id: denied-in-series
-title: Denied in series
-severity: medium
-source: aws.cloudtrail
-description: Three denied calls from one address within twenty seconds.
-summary: 'denied from {ip}'
-where: outcome = 'denied'
-window: {within: 20s, count: {gte: 3}}
-group_by: [ip]
-suppress_for: 30s
-",
+        "listed-and-made",
+        "where: ip IS NOT NULL\nwindow: {within: 20s, kind: tumbling, distinct: {of: [action], gte: 2}}\n",
     ),
-    (
-        "listed-and-made.yaml",
-        "id: listed-and-made
-title: Listed and made
-severity: medium
-source: aws.cloudtrail
-description: Two different actions from one address within twenty seconds.
-summary: 'from {ip}'
-where: ip IS NOT NULL
-window: {within: 20s, kind: tumbling, distinct: {of: [action], gte: 2}}
-group_by: [ip]
-suppress_for: 30s
-",
-    ),
-    (
-        "listed.yaml",
-        "id: listed
-title: Listed
-severity: low
-source: aws.cloudtrail
-description: Users were listed.
-summary: 'from {ip}'
-where: action = 'iam:ListUsers'
-group_by: [ip]
-suppress_for: 30s
-",
-    ),
-    (
-        "first-done.yaml",
-        "id: first-done
-title: First done
-severity: low
-source: aws.cloudtrail
-description: An address did for the first time what it did.
-summary: 'from {ip}'
-where: ip IS NOT NULL
-window: {first_seen: {of: action, learn: 1m}}
-group_by: [ip]
-suppress_for: 30s
-",
-    ),
+    ("listed", "where: action = 'iam:ListUsers'\n"),
+    (REMEMBERS, "where: ip IS NOT NULL\nwindow: {first_seen: {of: action, learn: 1m}}\n"),
 ];
 /// Asks for what was before all that it knows, so that what comes late can change more than is put right.
 const REMEMBERS: &str = "first-done";
@@ -93,7 +46,14 @@ fn record(number: usize, (second, denied, ip): Event) -> String {
 }
 
 fn stages() -> Arc<Stages> {
-    let detections = RULES.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec();
+    let rule = |(id, own): (&str, &str)| {
+        let text = format!(
+            "id: {id}\ntitle: t\nseverity: low\nsource: aws.cloudtrail\ndescription: d\nsummary: 'from {{ip}}'\n\
+             group_by: [ip]\nsuppress_for: 30s\n{own}"
+        );
+        (format!("{id}.yaml"), text)
+    };
+    let detections = RULES.map(rule).to_vec();
     let pack = Pack { detections, ..Pack::embedded() };
     Arc::new(Stages::build(&pack, Limits::default()).expect("stages"))
 }
