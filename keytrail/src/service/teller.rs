@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use keytrail_model::{EntryBody, Finding, Micros};
+use keytrail_model::{EntryBody, Micros};
 use keytrail_remediate::{Notifier, Ticket, tickets};
 use keytrail_store::{Checkpoint, Lease, Save, Saved, Store, TicketState, entry};
 use tokio::sync::watch;
@@ -87,14 +87,17 @@ impl Teller {
 
     async fn tell(&self, lease: &Lease, cursor: i64, changed: &BTreeSet<String>) -> Result<bool> {
         let mut entries = Vec::new();
-        for ticket in &self.due(changed).await? {
-            if !is_news(ticket, self.store.ticket(&ticket.key).await?.as_ref()) {
-                continue;
-            }
-            for notifier in &self.notifiers {
-                let told = notifier.upsert(ticket).await.map_err(|error| error.to_string());
-                metrics::ticket(told.is_ok());
-                entries.push(entry(ticket.at, body(ticket, told))?);
+        // One at a time: all findings of many credentials can be more than memory should hold.
+        for (credential, changed) in self.by_credential(changed).await? {
+            for ticket in &self.due(credential.as_deref(), &changed).await? {
+                if !is_news(ticket, self.store.ticket(&ticket.key).await?.as_ref()) {
+                    continue;
+                }
+                for notifier in &self.notifiers {
+                    let told = notifier.upsert(ticket).await.map_err(|error| error.to_string());
+                    metrics::ticket(told.is_ok());
+                    entries.push(entry(ticket.at, body(ticket, told))?);
+                }
             }
         }
         let checkpoint =
@@ -109,24 +112,24 @@ impl Teller {
         Ok(matches!(self.store.save(lease, &save).await?, Saved::Done(_)))
     }
 
-    /// The tickets that these findings are in, whole.
-    async fn due(&self, changed: &BTreeSet<String>) -> Result<Vec<Ticket>> {
-        let mut all: BTreeMap<String, Finding> = BTreeMap::new();
-        let mut asked = BTreeSet::new();
+    /// These findings by the credential that they are about.
+    async fn by_credential(&self, changed: &BTreeSet<String>) -> Result<BTreeMap<Option<String>, BTreeSet<String>>> {
+        let mut by_credential: BTreeMap<Option<String>, BTreeSet<String>> = BTreeMap::new();
         for id in changed {
-            let Some(finding) = self.store.finding(id).await? else { continue };
-            if asked.insert(finding.target.credential.clone()) {
-                let credential = finding.target.credential.as_deref();
-                let found = self.store.findings_with(credential).await?.into_iter();
-                // An indexed credential may be cut, and then stand for another too.
-                let found = found.filter(|other| other.target.credential.as_deref() == credential);
-                // Of one that was found early and whose owner is not known yet, its turn will tell.
-                let owned = found.filter(|finding| finding.ownership.is_some());
-                all.extend(owned.map(|finding| (finding.id.clone(), finding)));
+            if let Some(finding) = self.store.finding(id).await? {
+                by_credential.entry(finding.target.credential).or_default().insert(finding.id);
             }
         }
+        Ok(by_credential)
+    }
+
+    /// The tickets that these findings of a credential are in, whole.
+    async fn due(&self, credential: Option<&str>, changed: &BTreeSet<String>) -> Result<Vec<Ticket>> {
+        let mut findings = self.store.findings_with(credential).await?;
+        // An indexed credential may be cut, and then stand for another too. Of one that was found early and whose owner is
+        // not known yet, its turn will tell.
+        findings.retain(|one| one.target.credential.as_deref() == credential && one.ownership.is_some());
         let stages = Arc::clone(&self.stages.borrow());
-        let findings: Vec<Finding> = all.into_values().collect();
         let actions: Vec<_> = findings.iter().flat_map(|finding| stages.actions(finding)).collect();
         let tickets = tickets(&findings, &actions, stages.enricher.inventory().fallback());
         Ok(tickets.into_iter().filter(|ticket| ticket.findings.iter().any(|id| changed.contains(id))).collect())
