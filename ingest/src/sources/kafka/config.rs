@@ -263,13 +263,13 @@ fn member(config: &KafkaConfig, around: &Surroundings) -> Result<BTreeMap<&'stat
     if !bounds.contains(&session) {
         return Err(format!("`session: {session:?}` is not within 1s and 5m"));
     }
-    let fetch = config.fetch_bytes_max.unwrap_or(16 << 20).clamp(1 << 16, 512 << 20);
+    let fetch = config.fetch_bytes_max.unwrap_or(4 << 20).clamp(1 << 16, 512 << 20);
     let mut member = BTreeMap::from([
         ("session.timeout.ms", session.as_millis().to_string()),
         ("heartbeat.interval.ms", (session.as_millis() / 10).clamp(100, 3000).to_string()),
         ("partition.assignment.strategy", "cooperative-sticky".to_owned()),
         ("enable.partition.eof", "true".to_owned()),
-        ("queued.max.messages.kbytes", "65536".to_owned()),
+        ("queued.max.messages.kbytes", "8192".to_owned()),
         ("fetch.max.bytes", fetch.max(1_000_000).to_string()),
         ("max.partition.fetch.bytes", fetch.min(1 << 20).to_string()),
         ("fetch.wait.max.ms", "250".to_owned()),
