@@ -10,7 +10,7 @@ use crate::index::Lookup;
 use crate::matches::Matches;
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::reference::Reference;
+use crate::reference::{Questions, Reference};
 use crate::rule::Rule;
 use crate::saved::{NewerState, Saved};
 
@@ -44,6 +44,12 @@ impl Detector {
     /// Takes other tables from now on.
     pub fn join(&mut self, reference: Arc<Reference>) {
         self.reference = reference;
+    }
+
+    /// What these events ask the tables for: all that rules join has to be there before they are looked at.
+    #[must_use]
+    pub fn questions(&self, events: &EventBatch) -> Questions {
+        self.plan.source(&events.source).map(|source| source.questions(events)).unwrap_or_default()
     }
 
     #[must_use]
@@ -124,12 +130,12 @@ impl Detector {
 
     /// Its progress, to be written down.
     #[must_use]
-    pub fn save(&self) -> Saved {
+    pub fn save(&self) -> Saved<'_> {
         self.progress.save(&self.plan)
     }
 
     /// Goes on from a progress that was written down.
-    pub fn restore(&mut self, saved: Saved) -> Result<(), NewerState> {
+    pub fn restore(&mut self, saved: Saved<'_>) -> Result<(), NewerState> {
         self.progress = Progress::restore(&self.plan, saved)?;
         Ok(())
     }

@@ -13,11 +13,11 @@ use arrow::error::ArrowError;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::physical_plan::PhysicalExpr;
-use keytrail_model::tables::{self, Table};
+use keytrail_model::tables::{self, Asked, Table};
 use keytrail_model::{EventBatch, Micros};
 use keytrail_sql::{Expression, Join, Name, Planner, Select, SqlError, evaluate, evaluate_flags};
 
-use crate::reference::Reference;
+use crate::reference::{Questions, Reference};
 
 /// How many combinations of an event and joined rows are judged at once.
 const CHUNK: usize = 4_096;
@@ -132,6 +132,13 @@ impl Joining {
         Ok(search.hits(rows))
     }
 
+    /// Adds what these events ask the tables for.
+    pub(crate) fn ask(&self, events: &RecordBatch, asked: &mut Questions) -> Result<(), SqlError> {
+        let rows: Vec<u32> = (0u32..).take(events.num_rows()).collect();
+        let narrow = self.narrow(events, &rows)?;
+        self.joins.iter().try_for_each(|join| join.ask(&narrow, asked))
+    }
+
     /// The event columns that ON and WHERE read, at some rows.
     fn narrow(&self, batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, SqlError> {
         let indices = UInt32Array::from(rows.to_vec());
@@ -178,6 +185,22 @@ impl Planned {
             keys.push((*column, texts.ok_or_else(wrong)?));
         }
         Ok(keys)
+    }
+
+    /// By the first id that ON holds; without one, anything may be meant.
+    fn ask(&self, narrow: &RecordBatch, asked: &mut Questions) -> Result<(), SqlError> {
+        let of_table = asked.entry(self.table.name).or_insert_with(|| Asked::About(BTreeSet::new()));
+        let names = |at: usize| self.table.columns.get(at).is_some_and(|column| self.table.ids.contains(&column.name));
+        let Some((_, texts)) = self.keys(narrow)?.into_iter().find(|(at, _)| names(*at)) else {
+            *of_table = Asked::All;
+            return Ok(());
+        };
+        if let Asked::About(ids) = of_table {
+            for text in texts.iter().flatten().filter(|text| !ids.contains(*text)).collect::<BTreeSet<_>>() {
+                ids.insert(text.to_owned());
+            }
+        }
+        Ok(())
     }
 
     /// The rows that belong to an event. A null equals nothing.

@@ -49,7 +49,7 @@ pub use matches::Matches;
 pub use overlay::{Narrowed, Overlay, SETTABLE, apply_overlays};
 pub use plan::Plan;
 pub use progress::{Progress, REPEATS, RuleFailure};
-pub use reference::Reference;
+pub use reference::{Questions, Reference};
 pub use rule::{Body, Rule, RuleTest, Sources, State, Status};
 pub use saved::{NewerState, Saved};
 pub use sigma::{Placeholders, SigmaBody};

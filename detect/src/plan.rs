@@ -17,7 +17,7 @@ use crate::filter::Filter;
 use crate::index::{Index, Lookup};
 use crate::matches::Matches;
 use crate::nesting::Nesting;
-use crate::reference::Reference;
+use crate::reference::{Questions, Reference};
 use crate::rule::Rule;
 use crate::window::Window;
 
@@ -160,6 +160,15 @@ impl SourcePlan {
 
     pub(crate) fn feeds_of(&self, filter: u32) -> &[Feed] {
         self.feeds.get(filter as usize).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What these events ask the joined tables for. A filter that cannot be asked fails, and says so, when it is used.
+    pub(crate) fn questions(&self, events: &EventBatch) -> Questions {
+        let mut asked = Questions::new();
+        for joining in self.filters.iter().filter_map(|filter| filter.joining.as_ref()) {
+            joining.ask(&events.batch, &mut asked).ok();
+        }
+        asked
     }
 
     /// The batch with the columns that a filter joined; `None` for a filter without joins.

@@ -6,7 +6,10 @@ use std::sync::OnceLock;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use keytrail_model::Micros;
-use keytrail_model::tables::{SINCE, Table};
+use keytrail_model::tables::{Asked, SINCE, Table};
+
+/// By table, which of its rows are asked for.
+pub type Questions = BTreeMap<&'static str, Asked>;
 
 /// Without tables every join finds nothing.
 #[derive(Debug, Default)]

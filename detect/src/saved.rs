@@ -1,6 +1,7 @@
 //! Progress written down: by rule id and not by place, so that it can be restored under another set of rules, and in one
 //! order, so that the same progress gives the same bytes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use keytrail_model::{Micros, stable_id};
@@ -18,13 +19,13 @@ use crate::window::Lane;
 const VERSION: u32 = 1;
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Saved {
+pub struct Saved<'a> {
     version: u32,
     settled: Option<i64>,
     /// What each rule with a window was when its lanes were filled.
     windows: BTreeMap<String, String>,
-    groups: Vec<(Id, i64, Group)>,
-    lanes: Vec<(Id, Lane)>,
+    groups: Vec<(Id, i64, Cow<'a, Group>)>,
+    lanes: Vec<(Id, Cow<'a, Lane>)>,
     open: Vec<(Id, i64)>,
     late: u64,
     #[serde(default)]
@@ -46,14 +47,14 @@ pub struct NewerState {
 
 impl Progress {
     #[must_use]
-    pub fn save(&self, plan: &Plan) -> Saved {
+    pub fn save(&self, plan: &Plan) -> Saved<'_> {
         let id = |key: &Key| plan.rules().get(key.0).map(|rule| (rule.id.clone(), key.1.clone())).unwrap_or_default();
         Saved {
             version: VERSION,
             settled: self.settled.map(|settled| settled.0),
             windows: plan.rules().iter().filter_map(|rule| Some((rule.id.clone(), fingerprint(rule)?))).collect(),
-            groups: self.groups.iter().map(|((key, start), group)| (id(key), start.0, group.clone())).collect(),
-            lanes: self.lanes.iter().map(|(key, lane)| (id(key), lane.clone())).collect(),
+            groups: self.groups.iter().map(|((key, start), group)| (id(key), start.0, Cow::Borrowed(group))).collect(),
+            lanes: self.lanes.iter().map(|(key, lane)| (id(key), Cow::Borrowed(lane))).collect(),
             open: self.open.iter().map(|(key, start)| (id(key), start.0)).collect(),
             late: self.late,
             lates: self.lates.save(plan),
@@ -65,7 +66,7 @@ impl Progress {
 
     /// Takes a saved state up again. What belongs to rules that are no longer there is left behind, and so is what
     /// windows hold that have become others.
-    pub fn restore(plan: &Plan, saved: Saved) -> Result<Self, NewerState> {
+    pub fn restore(plan: &Plan, saved: Saved<'_>) -> Result<Self, NewerState> {
         if saved.version > VERSION {
             return Err(NewerState { found: saved.version });
         }
@@ -74,11 +75,12 @@ impl Progress {
             let rule = plan.position(id).and_then(|index| plan.rules().get(index));
             rule.and_then(fingerprint).is_some_and(|now| saved.windows.get(id) == Some(&now))
         };
-        let groups = saved.groups.into_iter().filter_map(|(id, start, group)| Some(((key(id)?, Micros(start)), group)));
+        let groups = saved.groups.into_iter();
+        let groups = groups.filter_map(|(id, start, group)| Some(((key(id)?, Micros(start)), group.into_owned())));
         let mut progress = Self::default();
         progress.groups = groups.collect();
         let lanes = saved.lanes.into_iter().filter(|(id, _)| same(&id.0));
-        progress.lanes = lanes.filter_map(|(id, lane)| Some((key(id)?, lane))).collect();
+        progress.lanes = lanes.filter_map(|(id, lane)| Some((key(id)?, lane.into_owned()))).collect();
         progress.open = saved.open.into_iter().filter_map(|(id, start)| Some((key(id)?, Micros(start)))).collect();
         progress.lates = Lates::restore(plan, saved.lates);
         progress.settled = saved.settled.map(Micros);
@@ -89,7 +91,7 @@ impl Progress {
     }
 }
 
-impl Saved {
+impl Saved<'_> {
     /// The same state in as many parts, each group in one of them whatever else there is: by hash of rule and key.
     #[must_use]
     pub fn split(self, parts: usize) -> Vec<Self> {

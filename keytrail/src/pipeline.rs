@@ -10,10 +10,10 @@ use std::thread::available_parallelism;
 
 use anyhow::{Result, anyhow};
 use indicatif::ProgressBar;
-use keytrail_detect::{Detector, Matches, Plan, Reference, Rule, RuleFailure};
+use keytrail_detect::{Detector, Matches, Plan, Questions, Reference, Rule, RuleFailure};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader, Unfinished, Unknown, expand};
 use keytrail_lineage::{ENRICHED, Enricher};
-use keytrail_model::tables::{Rows, Table};
+use keytrail_model::tables::{self, Asked, Rows};
 use keytrail_model::{Action, EventBatch, FileError, Finding, Micros, Place, Reject};
 use keytrail_remediate::{Playbooks, Ticket, plan, ticket_count, tickets};
 use keytrail_store::{Lake, LakeFile};
@@ -225,7 +225,7 @@ impl Pipeline {
 
     /// The tables that rules join, of what was learnt so far.
     pub fn reference(&self) -> Result<Reference> {
-        reference(&self.enricher, &self.plan)
+        reference(&self.enricher, &self.plan.joined().map(|table| (table.name, Asked::All)).collect())
     }
 
     /// Whether a predicate reads what only enrichment fills.
@@ -478,14 +478,15 @@ pub fn inputs(paths: &[String]) -> Result<(Vec<Input>, Vec<PathBuf>)> {
     Ok((files.files.into_iter().map(Input::File).collect(), files.passed_by))
 }
 
-/// The tables that a plan's rules join, of what was learnt so far.
-pub fn reference(enricher: &Enricher, plan: &Plan) -> Result<Reference> {
-    let filled = |table: &'static Table| {
+/// What was learnt so far, as the tables that rules join.
+pub fn reference(enricher: &Enricher, questions: &Questions) -> Result<Reference> {
+    let asked = questions.iter().filter_map(|(name, asked)| Some((tables::find(name)?, asked)));
+    let filled = asked.map(|(table, asked)| {
         let mut rows = Rows::of(table);
-        enricher.rows(table, &mut |row| rows.push(row));
+        enricher.rows(table, asked, &mut |row| rows.push(row));
         rows.finish().map(|batch| (table, batch))
-    };
-    Ok(Reference::new(plan.joined().map(filled).collect::<Result<Vec<_>, _>>()?))
+    });
+    Ok(Reference::new(filled.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// A rule that names a playbook which does not exist is refused, with the nearest known one.

@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 use keytrail_detect::{Detector, Dialects, Reference, Rule, RuleTest};
 use keytrail_ingest::{Limits, Mapping, Needed, Normalised, Normaliser, Reader};
 use keytrail_lineage::{Enricher, Guardrails, Inventory};
+use keytrail_model::tables::Asked;
 use keytrail_model::{EventBatch, Finding, Micros, Owner, OwnerKind};
 
 use crate::pack::{Pack, Texts, plan};
@@ -120,7 +121,7 @@ fn reference(test: &RuleTest, enricher: &Enricher, detector: &Detector) -> Resul
         let given = test.rows(table.name).iter().map(|row| table.row(row)).collect::<Result<Vec<_>, _>>();
         let given = given.map_err(|reason| anyhow!(reason))?;
         let mut rows = Vec::new();
-        enricher.rows(table, &mut |row| rows.push(row));
+        enricher.rows(table, &Asked::All, &mut |row| rows.push(row));
         // What the test says about a thing is all that is known of it.
         rows.retain(|row| table.key == 0 || given.iter().all(|other| other.get(..table.key) != row.get(..table.key)));
         rows.extend(given);

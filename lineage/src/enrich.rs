@@ -10,7 +10,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use keytrail_model::tables::{Row, Table};
+use keytrail_model::tables::{Asked, Row, Table};
 use keytrail_model::{EventBatch, Finding, Hop, Micros, Ownership, Target};
 
 use crate::facts::{Facts, ToolCall, Use, Uses};
@@ -78,9 +78,9 @@ impl Enricher {
         Arc::make_mut(&mut self.facts).uses = Uses::default();
     }
 
-    /// Gives out the rows of a reference table, one by one.
-    pub fn rows(&self, table: &Table, take: &mut dyn FnMut(Row)) {
-        tables::rows(&self.inventory, &self.facts, table, take);
+    /// Gives out the rows of a reference table that are asked for, one by one, and perhaps others.
+    pub fn rows(&self, table: &Table, asked: &Asked, take: &mut dyn FnMut(Row)) {
+        tables::rows(tables::Known { inventory: &self.inventory, facts: &self.facts, asked }, table, take);
     }
 
     #[must_use]
@@ -135,6 +135,11 @@ impl Enricher {
     /// Drops facts that no event at or after `watermark` can refer to.
     pub fn forget_before(&mut self, watermark: Micros) {
         Arc::make_mut(&mut self.facts).forget_before(watermark);
+    }
+
+    /// Keeps the number of session keys that are known within its bound, unless events at or after `watermark` need them.
+    pub fn forget_sessions(&mut self, watermark: Micros) {
+        Arc::make_mut(&mut self.facts).forget_sessions(watermark);
     }
 
     /// The batch with its enrichment columns filled. Columns that it does not have are taken as null, and added.

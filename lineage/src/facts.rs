@@ -1,8 +1,9 @@
 //! What the logs show, learnt from events: who issued which credential, who made which principal, what a tool led to.
 //!
-//! The same events give the same facts in any order. Memory grows with issued keys and created principals, which are few,
-//! and up to a bound with uses of credentials (`uses`); tool calls, prompts and spent session keys are dropped by
-//! `forget_before` once the watermark has passed them.
+//! The same events give the same facts in any order. Memory grows with issued keys that do not expire and with created
+//! principals, which are few, and up to a bound with uses of credentials (`uses`). A service that goes on drops tool calls,
+//! prompts and spent session keys by `forget_before` once the watermark has passed them, and session keys beyond a bound by
+//! `forget_sessions`.
 
 mod observe;
 mod uses;
@@ -20,6 +21,11 @@ pub(crate) use uses::{Use, Uses};
 const PROMPT_WINDOW: i64 = 3_600 * Micros::SECOND;
 /// How long after its end a session key is still known.
 const SPENT: i64 = 7 * 86_400 * Micros::SECOND;
+/// How long a session key is taken to live that does not say so: none lives longer.
+const LIFE: i64 = 36 * 3_600 * Micros::SECOND;
+/// How many session keys `forget_sessions` leaves, unless more are in use, and how many more may gather before it does.
+const SESSIONS: usize = 65_536;
+const SLACK: usize = SESSIONS / 8;
 /// How many issuances are followed upwards; longer chains are cut, and loops end.
 const CHAIN: usize = 5;
 
@@ -72,6 +78,9 @@ pub struct Facts {
     prompts: BTreeMap<String, Prompts>,
     /// When credentials were first used, and who used them, where somebody asks for it.
     pub(crate) uses: Uses,
+    /// Session keys that ended before this may have been forgotten.
+    #[serde(default)]
+    forgotten: Option<Micros>,
 }
 
 impl Facts {
@@ -155,26 +164,64 @@ impl Facts {
         other.created.into_iter().for_each(|(key, fact)| keep_earliest(&mut self.created, key, fact));
         other.tools.into_iter().for_each(|(key, fact)| keep_earliest(&mut self.tools, key, fact));
         self.uses.merge(other.uses);
+        self.forgotten = self.forgotten.max(other.forgotten);
         for (key, prompts) in other.prompts {
             let known = self.prompts.entry(key).or_default();
             prompts.into_iter().for_each(|(at, reference)| keep_earliest(known, at, reference));
         }
     }
 
-    /// Drops tool calls and prompts that no event at or after `watermark` can refer to, and of session keys that are out of
-    /// use for a week where they came from: otherwise memory would grow with every one that was ever issued.
+    /// Drops tool calls and prompts that no event at or after `watermark` can refer to, and where session keys came from
+    /// that are out of use for a week: otherwise memory would grow with every one that was ever issued.
     pub fn forget_before(&mut self, watermark: Micros) {
-        let spent = Micros(watermark.0.saturating_sub(SPENT));
-        self.issued.retain(|_, issued| {
-            let until = issued.until.as_deref().and_then(Micros::parse);
-            issued.lifetime.as_deref() != Some("ephemeral") || until.unwrap_or(issued.at) >= spent
-        });
+        self.forget_ended(Micros(watermark.0.saturating_sub(SPENT)));
         let oldest = Micros(watermark.0.saturating_sub(PROMPT_WINDOW));
         self.tools.retain(|_, call| call.at >= oldest);
         self.prompts.retain(|_, prompts| {
             prompts.retain(|(at, _), _| *at >= oldest);
             !prompts.is_empty()
         });
+    }
+}
+
+impl Facts {
+    /// What is known of session keys that are in use at that time may not be all there was to know.
+    #[must_use]
+    pub fn forgot_since(&self, time: Micros) -> bool {
+        self.forgotten.is_some_and(|forgotten| time <= forgotten)
+    }
+
+    /// Of more session keys than are kept, drops those that ended first, of those that ended before `watermark`.
+    pub fn forget_sessions(&mut self, watermark: Micros) {
+        self.keep_sessions(watermark, SESSIONS, SLACK);
+    }
+
+    fn keep_sessions(&mut self, watermark: Micros, count: usize, slack: usize) {
+        if self.issued.len() <= count + slack {
+            return;
+        }
+        let mut ends: Vec<Micros> = self.issued.values().filter_map(Issuance::end).collect();
+        let many = ends.len().saturating_sub(count);
+        if many > slack {
+            let first = *ends.select_nth_unstable(many).1;
+            self.forget_ended(first.min(watermark));
+        }
+    }
+
+    fn forget_ended(&mut self, before: Micros) {
+        let known = self.issued.len();
+        self.issued.retain(|_, issued| issued.end().is_none_or(|end| end >= before));
+        if self.issued.len() < known {
+            self.forgotten = self.forgotten.max(Some(before));
+        }
+    }
+}
+
+impl Issuance {
+    /// When it is of no use any more, where that is ever.
+    fn end(&self) -> Option<Micros> {
+        let ends = self.lifetime.as_deref() == Some("ephemeral");
+        ends.then(|| self.until.as_deref().and_then(Micros::parse).unwrap_or(Micros(self.at.0.saturating_add(LIFE))))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keytrail_model::Micros;
-use keytrail_model::tables::{Cell, Row, SINCE, Table};
+use keytrail_model::tables::{Asked, Cell, Row, SINCE, Table};
 
 use crate::facts::{Facts, Issuance};
 use crate::inventory::{Credential, Inventory};
@@ -18,11 +18,19 @@ const END: Micros = Micros(i64::MAX);
 /// Gets rows one by one.
 type Take<'a> = &'a mut dyn FnMut(Row);
 
-pub fn rows(inventory: &Inventory, facts: &Facts, table: &Table, take: Take<'_>) {
+/// What the rows are made of, and which of them are asked for.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    pub inventory: &'a Inventory,
+    pub facts: &'a Facts,
+    pub asked: &'a Asked,
+}
+
+pub fn rows(known: Known<'_>, table: &Table, take: Take<'_>) {
     match table.name {
-        "credentials" => credentials(inventory, facts, table, take),
-        "owners" => owners(inventory, facts, table, take),
-        "edges" => edges(inventory, facts, table, take),
+        "credentials" => known.credentials(table, take),
+        "owners" => Owned { known, table, take }.all(),
+        "edges" => known.edges(table, take),
         _ => {}
     }
 }
@@ -60,26 +68,46 @@ enum Learnt<'a> {
     Used(Micros),
 }
 
-fn credentials(inventory: &Inventory, facts: &Facts, table: &Table, take: Take<'_>) {
-    let mut learnt: BTreeMap<&str, Vec<(Micros, Learnt<'_>)>> = BTreeMap::new();
-    for (id, declared) in &inventory.credentials {
-        learnt.entry(id).or_default().push((BEGINNING, Learnt::Declared(declared)));
-    }
-    for (id, issuance) in facts.issuances() {
-        learnt.entry(id).or_default().push((issuance.at, Learnt::Issued(issuance)));
-    }
-    for (id, at) in facts.uses.credentials() {
-        learnt.entry(id).or_default().push((at, Learnt::Used(at)));
-    }
-    for (id, mut learnt) in learnt {
-        learnt.sort_by_key(|(at, _)| *at);
-        let mut writing = Writing::new(table);
-        writing.text("credential", Some(id));
-        for (at, one) in &learnt {
-            one.write(&mut writing);
-            writing.time(SINCE, *at);
-            take(writing.row.clone());
+impl<'a> Known<'a> {
+    fn credentials(self, table: &Table, take: Take<'_>) {
+        let declared = self.declared_credentials().map(|(id, declared)| (id, (BEGINNING, Learnt::Declared(declared))));
+        let issued = self.issuances().map(|(id, issuance)| (id, (issuance.at, Learnt::Issued(issuance))));
+        let used = self.facts.uses.credentials(self.asked).into_iter().map(|(id, at)| (id, (at, Learnt::Used(at))));
+        let mut learnt: BTreeMap<&str, Vec<(Micros, Learnt<'_>)>> = BTreeMap::new();
+        for (id, one) in declared.chain(issued).chain(used) {
+            learnt.entry(id).or_default().push(one);
         }
+        for (id, mut learnt) in learnt {
+            learnt.sort_by_key(|(at, _)| *at);
+            let mut writing = Writing::new(table);
+            writing.text("credential", Some(id));
+            for (at, one) in &learnt {
+                one.write(&mut writing);
+                writing.time(SINCE, *at);
+                take(writing.row.clone());
+            }
+        }
+    }
+
+    fn declared_credentials(self) -> impl Iterator<Item = (&'a str, &'a Credential)> {
+        let declared = self.inventory.credentials.iter().map(|(id, declared)| (id.as_str(), declared));
+        declared.filter(move |(id, _)| self.asked.wants(id))
+    }
+
+    /// Found one by one where some are asked for: there may be very many.
+    fn issuances(self) -> Box<dyn Iterator<Item = (&'a str, &'a Issuance)> + 'a> {
+        match self.asked {
+            Asked::All => Box::new(self.facts.issuances().map(|(id, issuance)| (id.as_str(), issuance))),
+            Asked::About(ids) => {
+                Box::new(ids.iter().filter_map(move |id| Some((id.as_str(), self.facts.issuance(id)?))))
+            }
+        }
+    }
+
+    /// Principals that are declared one by one, with their owners.
+    fn principals(self) -> impl Iterator<Item = (&'a str, Option<&'a String>)> {
+        let exact = self.inventory.principals.iter().filter(|principal| principal.id.is_exact());
+        exact.map(|principal| (principal.id.as_str(), principal.owner.as_ref()))
     }
 }
 
@@ -104,44 +132,38 @@ impl Learnt<'_> {
     }
 }
 
-fn owners(inventory: &Inventory, facts: &Facts, table: &Table, take: Take<'_>) {
-    let mut owned = Owned { inventory, facts, table, take };
-    for agent in inventory.agents.keys() {
-        owned.subject(("agent", agent), &Subject { agent: Some(agent), ..Subject::default() });
-    }
-    let leased = inventory.leases.iter().filter_map(|lease| lease.credential.as_ref());
-    let issued = facts.issuances().map(|(id, _)| id);
-    let credentials: BTreeSet<&String> = inventory.credentials.keys().chain(leased).chain(issued).collect();
-    for id in credentials {
-        owned.subject(("credential", id), &Subject { credential: Some(id), ..Subject::default() });
-    }
-    let created = facts.creations().map(|(id, _)| id.as_str());
-    let principals: BTreeSet<&str> = principals(inventory).map(|(id, _)| id).chain(created).collect();
-    for id in principals {
-        owned.subject(("principal", id), &Subject { actor: Some(id), ..Subject::default() });
-    }
-}
-
-/// Principals that are declared one by one, with their owners.
-fn principals(inventory: &Inventory) -> impl Iterator<Item = (&str, Option<&String>)> {
-    let exact = inventory.principals.iter().filter(|principal| principal.id.is_exact());
-    exact.map(|principal| (principal.id.as_str(), principal.owner.as_ref()))
-}
-
 struct Owned<'a> {
-    inventory: &'a Inventory,
-    facts: &'a Facts,
+    known: Known<'a>,
     table: &'a Table,
     take: Take<'a>,
 }
 
 impl Owned<'_> {
+    fn all(&mut self) {
+        let known = self.known;
+        for agent in known.inventory.agents.keys().filter(|agent| known.asked.wants(agent)) {
+            self.subject(("agent", agent), &Subject { agent: Some(agent), ..Subject::default() });
+        }
+        let leased = known.inventory.leases.iter().filter_map(|lease| lease.credential.as_deref());
+        let leased = leased.filter(|id| known.asked.wants(id));
+        let declared = known.declared_credentials().map(|(id, _)| id);
+        let credentials: BTreeSet<&str> = declared.chain(leased).chain(known.issuances().map(|(id, _)| id)).collect();
+        for id in credentials {
+            self.subject(("credential", id), &Subject { credential: Some(id), ..Subject::default() });
+        }
+        let created = known.facts.creations().map(|(id, _)| id.as_str());
+        let principals = known.principals().map(|(id, _)| id).chain(created);
+        for id in principals.filter(|id| known.asked.wants(id)).collect::<BTreeSet<&str>>() {
+            self.subject(("principal", id), &Subject { actor: Some(id), ..Subject::default() });
+        }
+    }
+
     /// Whose it is, and from when on, as far as anything but the fallback says.
     fn subject(&mut self, (kind, id): (&str, &str), subject: &Subject<'_>) {
         let mut before: Option<Row> = None;
         for at in self.moments(subject) {
             let then = Subject { time: at, ..*subject };
-            let known = ownership_known(self.inventory, self.facts, &then, at);
+            let known = ownership_known(self.known.inventory, self.known.facts, &then, at);
             let Some(owner) = known.owners.first().filter(|_| !known.orphan) else { continue };
             let best = known.evidence.iter().find(|evidence| evidence.owner == owner.id);
             let mut writing = Writing::new(self.table);
@@ -164,14 +186,15 @@ impl Owned<'_> {
     fn moments(&self, subject: &Subject<'_>) -> BTreeSet<Micros> {
         let mut moments = BTreeSet::from([BEGINNING]);
         let credential = subject.credential;
-        let chain = credential.map(|credential| self.facts.chain(credential)).unwrap_or_default();
-        let issued = chain.iter().filter_map(|id| self.facts.issuance(id));
+        let chain = credential.map(|credential| self.known.facts.chain(credential)).unwrap_or_default();
+        let issued = chain.iter().filter_map(|id| self.known.facts.issuance(id));
         moments.extend(issued.clone().map(|issuance| issuance.at));
         let actors = issued.filter_map(|issuance| issuance.actor.as_deref()).chain(subject.actor);
-        moments.extend(actors.filter_map(|actor| self.facts.creation(actor, None, None)).map(|made| made.at));
-        let last = ownership_known(self.inventory, self.facts, &Subject { time: END, ..*subject }, END);
+        moments.extend(actors.filter_map(|actor| self.known.facts.creation(actor, None, None)).map(|made| made.at));
+        let last = ownership_known(self.known.inventory, self.known.facts, &Subject { time: END, ..*subject }, END);
         moments.extend(last.evidence.iter().filter_map(|evidence| evidence.observed_at));
         let leases = self
+            .known
             .inventory
             .leases
             .iter()
@@ -184,61 +207,83 @@ impl Owned<'_> {
 /// From kind and id, edge, to kind and id, basis, since.
 type Edge<'a> = ((&'a str, &'a str), &'a str, (&'a str, &'a str), &'a str, Micros);
 
-fn edges(inventory: &Inventory, facts: &Facts, table: &Table, take: Take<'_>) {
-    let mut edges: BTreeSet<Edge<'_>> = BTreeSet::new();
-    declared(inventory, &mut edges);
-    observed(facts, &mut edges);
-    let row = |(from, edge, to, basis, since): &Edge<'_>| {
-        let mut writing = Writing::new(table);
-        let cells = [from.0, from.1, *edge, to.0, to.1, *basis];
-        for (column, text) in ["from_kind", "from_id", "edge", "to_kind", "to_id", "basis"].into_iter().zip(cells) {
-            writing.text(column, Some(text));
+/// The edges from or to something that is asked for.
+struct Edges<'a> {
+    asked: &'a Asked,
+    all: BTreeSet<Edge<'a>>,
+}
+
+impl<'a> Edges<'a> {
+    fn extend(&mut self, edges: impl IntoIterator<Item = Edge<'a>>) {
+        let wanted = |((_, from), _, (_, to), ..): &Edge<'a>| self.asked.wants(from) || self.asked.wants(to);
+        self.all.extend(edges.into_iter().filter(wanted));
+    }
+}
+
+impl<'a> Known<'a> {
+    fn edges(self, table: &Table, take: Take<'_>) {
+        if matches!(self.asked, Asked::About(ids) if ids.is_empty()) {
+            return;
         }
-        writing.time(SINCE, *since);
-        writing.row
-    };
-    edges.iter().map(row).for_each(take);
-}
+        let mut edges = Edges { asked: self.asked, all: BTreeSet::new() };
+        self.declared(&mut edges);
+        self.observed(&mut edges);
+        let row = |(from, edge, to, basis, since): &Edge<'_>| {
+            let mut writing = Writing::new(table);
+            let cells = [from.0, from.1, *edge, to.0, to.1, *basis];
+            for (column, text) in ["from_kind", "from_id", "edge", "to_kind", "to_id", "basis"].into_iter().zip(cells) {
+                writing.text(column, Some(text));
+            }
+            writing.time(SINCE, *since);
+            writing.row
+        };
+        edges.all.iter().map(row).for_each(take);
+    }
 
-fn declared<'a>(inventory: &'a Inventory, edges: &mut BTreeSet<Edge<'a>>) {
-    for agent in inventory.agents.values() {
-        let me = ("agent", agent.id.as_str());
-        let credentials = agent.credentials.iter().map(|id| ("credential", id.as_str()));
-        let exact = agent.principals.iter().filter(|principal| principal.is_exact());
-        let used = credentials.chain(exact.map(|principal| ("principal", principal.as_str())));
-        edges.extend(used.map(|used| (me, "uses", used, "declared", BEGINNING)));
-        edges.extend(agent.owner.iter().map(|owner| (("owner", owner.as_str()), "owns", me, "declared", BEGINNING)));
+    fn declared(self, edges: &mut Edges<'a>) {
+        for agent in self.inventory.agents.values() {
+            let me = ("agent", agent.id.as_str());
+            let credentials = agent.credentials.iter().map(|id| ("credential", id.as_str()));
+            let exact = agent.principals.iter().filter(|principal| principal.is_exact());
+            let used = credentials.chain(exact.map(|principal| ("principal", principal.as_str())));
+            edges.extend(used.map(|used| (me, "uses", used, "declared", BEGINNING)));
+            edges
+                .extend(agent.owner.iter().map(|owner| (("owner", owner.as_str()), "owns", me, "declared", BEGINNING)));
+        }
+        let credentials = self
+            .inventory
+            .credentials
+            .values()
+            .filter_map(|one| Some((("credential", one.id.as_str()), one.owner.as_ref()?)));
+        let principals = self.principals().filter_map(|(id, owner)| Some((("principal", id), owner?)));
+        let owned = credentials.chain(principals);
+        edges.extend(owned.map(|(what, owner)| (("owner", owner.as_str()), "owns", what, "declared", BEGINNING)));
+        for lease in &self.inventory.leases {
+            let Some(credential) = lease.credential.as_deref().map(|id| ("credential", id)) else { continue };
+            let agent = lease.agent.as_deref().map(|id| (("agent", id), "uses"));
+            let owner = lease.owner.as_deref().map(|id| (("owner", id), "owns"));
+            let both = agent.into_iter().chain(owner);
+            edges.extend(both.map(|(from, edge)| (from, edge, credential, "declared", lease.from)));
+        }
     }
-    let credentials =
-        inventory.credentials.values().filter_map(|one| Some((("credential", one.id.as_str()), one.owner.as_ref()?)));
-    let principals = principals(inventory).filter_map(|(id, owner)| Some((("principal", id), owner?)));
-    let owned = credentials.chain(principals);
-    edges.extend(owned.map(|(what, owner)| (("owner", owner.as_str()), "owns", what, "declared", BEGINNING)));
-    for lease in &inventory.leases {
-        let Some(credential) = lease.credential.as_deref().map(|id| ("credential", id)) else { continue };
-        let agent = lease.agent.as_deref().map(|id| (("agent", id), "uses"));
-        let owner = lease.owner.as_deref().map(|id| (("owner", id), "owns"));
-        let both = agent.into_iter().chain(owner);
-        edges.extend(both.map(|(from, edge)| (from, edge, credential, "declared", lease.from)));
-    }
-}
 
-fn observed<'a>(facts: &'a Facts, edges: &mut BTreeSet<Edge<'a>>) {
-    for (id, issuance) in facts.issuances() {
-        let parent = issuance.parent.as_deref().map(|parent| ("credential", parent));
-        let makers = parent.into_iter().chain(issuance.actor.as_deref().map(|actor| ("principal", actor)));
-        edges.extend(makers.map(|maker| (maker, "issued", ("credential", id.as_str()), "observed", issuance.at)));
-    }
-    for (id, creation) in facts.creations() {
-        let maker = ("principal", creation.actor.as_str());
-        edges.insert((maker, "created", ("principal", id), "observed", creation.at));
-    }
-    for (one, at) in facts.uses.users() {
-        let (user, credential) = ((one.kind, one.id), ("credential", one.credential));
-        edges.insert(match one.kind {
-            "tool" => (credential, "called", user, "observed", at),
-            _ => (user, "uses", credential, "observed", at),
-        });
+    fn observed(self, edges: &mut Edges<'a>) {
+        for (id, issuance) in self.facts.issuances() {
+            let parent = issuance.parent.as_deref().map(|parent| ("credential", parent));
+            let makers = parent.into_iter().chain(issuance.actor.as_deref().map(|actor| ("principal", actor)));
+            edges.extend(makers.map(|maker| (maker, "issued", ("credential", id.as_str()), "observed", issuance.at)));
+        }
+        for (id, creation) in self.facts.creations() {
+            let maker = ("principal", creation.actor.as_str());
+            edges.extend([(maker, "created", ("principal", id.as_str()), "observed", creation.at)]);
+        }
+        for (one, at) in self.facts.uses.users(self.asked) {
+            let (user, credential) = ((one.kind, one.id), ("credential", one.credential));
+            edges.extend([match one.kind {
+                "tool" => (credential, "called", user, "observed", at),
+                _ => (user, "uses", credential, "observed", at),
+            }]);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The reference tables that a rule may join as of an event's time: one list of columns, from which Arrow schemas, docs
 //! and messages about unknown names come. What stands in them comes from lineage, or from a rule's test.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringViewBuilder, TimestampMicrosecondArray};
@@ -25,6 +26,8 @@ pub struct Table {
     /// How many of the first columns say what a row is about: a later row about the same takes the place of an earlier
     /// one. With none, every row stands for itself and for ever.
     pub key: usize,
+    /// The columns whose ids name what a row is about: rows can be asked for by these.
+    pub ids: &'static [&'static str],
     pub columns: &'static [Column],
 }
 
@@ -34,6 +37,24 @@ pub enum Cell {
     Text(crate::Text),
     Number(f64),
     Time(Micros),
+}
+
+/// Which rows of a table are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    All,
+    /// Those about one of these.
+    About(BTreeSet<String>),
+}
+
+impl Asked {
+    #[must_use]
+    pub fn wants(&self, id: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::About(ids) => ids.contains(id),
+        }
+    }
 }
 
 /// A row of a table, in the order of its columns. Nothing in `since` means known from the beginning.
@@ -55,6 +76,7 @@ pub const TABLES: &[Table] = &[
         name: "credentials",
         doc: "one row for each credential that was declared, or seen issued or used",
         key: 1,
+        ids: &["credential"],
         columns: &[
             column("credential", Text, "its id, never its value"),
             column("kind", Text, "its kind, where it was seen issued"),
@@ -72,6 +94,7 @@ pub const TABLES: &[Table] = &[
         name: "owners",
         doc: "one row for each credential, principal or agent of which something says whose it is",
         key: 2,
+        ids: &["subject"],
         columns: &[
             column("subject_kind", Text, "credential, principal or agent"),
             column("subject", Text, "id of what is owned"),
@@ -87,6 +110,7 @@ pub const TABLES: &[Table] = &[
         name: "edges",
         doc: "one row for each thing that something has to do with another; a row stays",
         key: 0,
+        ids: &["from_id", "to_id"],
         columns: &[
             column("from_kind", Text, "owner, agent, principal or credential"),
             column("from_id", Text, "its id"),

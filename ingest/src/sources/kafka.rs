@@ -66,6 +66,8 @@ struct Asking {
 }
 
 struct Found {
+    /// Which partitions there are, where that could be told.
+    existing: Option<Vec<Key>>,
     committed: BTreeMap<Key, i64>,
     marks: BTreeMap<Key, (i64, i64)>,
 }
@@ -210,7 +212,8 @@ impl Kafka {
             self.asking = None;
             let found = answered.unwrap_or_else(|fault| Err(SourceError::unreachable("kafka", fault)));
             self.astray |= astray && found.is_err();
-            let Found { committed, marks } = found?;
+            let Found { existing, committed, marks } = found?;
+            existing.into_iter().for_each(|keys| self.lanes.exist(keys));
             let current = |lanes: &Lanes, key: &Key| lanes.assignment(key) == assigned.get(key).copied();
             for (key, at) in committed.into_iter().filter(|(key, _)| current(&self.lanes, key)).collect::<Vec<_>>() {
                 self.lanes.get_mut(&key).into_iter().for_each(|lane| lane.continues(at));
@@ -234,7 +237,7 @@ impl Kafka {
                 let unknown = keys.iter().filter(|key| astray || !committed.contains_key(*key));
                 let marks = unknown.map(|key| Ok((key.clone(), probe.watermarks(key)?)));
                 let marks = marks.collect::<Result<_, SourceError>>()?;
-                Ok(Found { committed, marks })
+                Ok(Found { existing: probe.partitions().ok(), committed, marks })
             });
             found.await
         });
@@ -381,8 +384,20 @@ impl Source for Kafka {
         true
     }
 
+    fn lanes(&self) -> Vec<String> {
+        self.lanes.all()
+    }
+
     fn idle(&self) -> Vec<String> {
         self.lanes.idle()
+    }
+
+    fn resumes(&self) -> bool {
+        true
+    }
+
+    fn resume(&mut self, known: Vec<(String, i64, bool)>) {
+        self.lanes.know(known.iter().filter_map(|(origin, ..)| lanes::key(origin)));
     }
 
     fn exhausted(&self) -> bool {
@@ -398,7 +413,8 @@ impl Source for Kafka {
     }
 
     async fn lag(&mut self) -> Result<Lag, SourceError> {
-        let waiting = probe::ask(&self.settings, probe::Probe::waiting).await?;
+        let (keys, waiting) = probe::ask(&self.settings, probe::Probe::waiting).await?;
+        self.lanes.exist(keys);
         Ok(Lag { waiting: Some(waiting), oldest: None })
     }
 

@@ -80,7 +80,13 @@ pub trait Source: Send {
     /// It could not be committed: let it come again, soon.
     async fn nack(&mut self, receipt: Receipt) -> Result<(), SourceError>;
 
-    /// The lanes that have nothing to give right now: event time may move on without them. Asked when nothing came.
+    /// The lanes that there are, whether or not they gave something yet: event time waits for each of them until it gives
+    /// something or is idle. Empty where parts do not run side by side.
+    fn lanes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The lanes that have nothing to give right now: event time may move on without them.
     fn idle(&self) -> Vec<String> {
         vec![String::new()]
     }

@@ -1,7 +1,9 @@
 //! What evaluates every rule over what was taken in: learns from records as they come, evaluates them once event time has
 //! passed them, and gives findings. A value: no I/O, no clock; saved and restored it goes on as if nothing had been.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufReader, BufWriter, IntoInnerError};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -21,7 +23,7 @@ use crate::census::Census;
 use crate::pipeline::reference;
 
 /// For how long after it a fact changes what is evaluated: no session that it is about lasts longer.
-const TAUGHT: i64 = 36 * 3_600 * Micros::SECOND;
+pub(super) const TAUGHT: i64 = 36 * 3_600 * Micros::SECOND;
 
 /// Records in the store that wait for event time to pass them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,11 +52,11 @@ pub struct Counts {
 }
 
 #[derive(Serialize, Deserialize)]
-struct State {
-    progress: Saved,
-    facts: Facts,
-    lanes: Lanes,
-    waiting: BTreeMap<i64, Waiting>,
+struct State<'a> {
+    progress: Saved<'a>,
+    facts: Cow<'a, Facts>,
+    lanes: Cow<'a, Lanes>,
+    waiting: Cow<'a, BTreeMap<i64, Waiting>>,
     cursor: i64,
     reached: Option<Micros>,
 }
@@ -74,8 +76,6 @@ pub struct Engine {
     pub seen: Seen,
     pub census: Census,
     pub counts: Counts,
-    /// Whether the reference tables are older than what was learnt.
-    stale: bool,
     flow: Flow,
 }
 
@@ -106,32 +106,35 @@ impl Engine {
             seen: Seen::default(),
             census: Census::default(),
             counts: Counts::default(),
-            stale: true,
             flow: Flow::Open,
         })
     }
 
     /// Goes on from a state that was saved.
     pub fn restore(&mut self, body: &[u8]) -> Result<()> {
-        let state: State = serde_json::from_slice(&zstd::stream::decode_all(body)?).context("the saved state")?;
+        let unpacked = BufReader::new(zstd::Decoder::new(body)?);
+        let state: State<'_> = serde_json::from_reader(unpacked).context("the saved state")?;
         self.detector.restore(state.progress)?;
-        self.enricher.learn(state.facts);
-        (self.lanes, self.waiting) = (state.lanes, state.waiting);
+        self.enricher.learn(state.facts.into_owned());
+        (self.lanes, self.waiting) = (state.lanes.into_owned(), state.waiting.into_owned());
         (self.cursor, self.reached) = (state.cursor, state.reached);
         Ok(())
     }
 
-    /// Its state, packed.
+    /// Its state, packed as it is written: the whole of it is many times as large.
     pub fn save(&self) -> Result<Vec<u8>> {
         let state = State {
             progress: self.detector.save(),
-            facts: self.enricher.facts().clone(),
-            lanes: self.lanes.clone(),
-            waiting: self.waiting.clone(),
+            facts: Cow::Borrowed(self.enricher.facts()),
+            lanes: Cow::Borrowed(&self.lanes),
+            waiting: Cow::Borrowed(&self.waiting),
             cursor: self.cursor,
             reached: self.reached,
         };
-        Ok(zstd::bulk::compress(&serde_json::to_vec(&state)?, 1)?)
+        let mut packed = BufWriter::new(zstd::Encoder::new(Vec::new(), 1)?);
+        serde_json::to_writer(&mut packed, &state)?;
+        let packed = packed.into_inner().map_err(IntoInnerError::into_error)?;
+        Ok(packed.finish()?)
     }
 
     /// Takes other rules, mappings and inventory from now on.
@@ -141,7 +144,6 @@ impl Engine {
         let mut enricher = stages.enricher.clone();
         enricher.learn(self.enricher.facts().clone());
         (self.learner, self.reader, self.enricher, self.stages) = (learner, reader, enricher, stages);
-        self.stale = true;
         Ok(())
     }
 
@@ -176,7 +178,6 @@ impl Engine {
             self.learn_late(batch)?;
             self.enricher.observe(batch);
         }
-        self.stale = true;
         self.lanes.note(row.source, row.lane, row.last);
         self.waiting.insert(row.seq, Waiting { first: row.first.0, last: row.last.0 });
         self.cursor = row.seq;
@@ -229,8 +230,8 @@ impl Engine {
     }
 
     #[must_use]
-    pub fn lanes_of(&self, source: &str) -> Vec<String> {
-        self.lanes.of(source)
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// The rows whose turn it is, those that hold others back first.
@@ -246,10 +247,6 @@ impl Engine {
     /// Evaluates a row whose turn it is; the events that are new, enriched, for the lake, and the bytes that they hold on
     /// to, which are those of all that came with them.
     pub fn evaluate(&mut self, seq: i64, body: &[u8]) -> Result<(Vec<EventBatch>, usize)> {
-        if self.stale && self.stages.plan.joined().next().is_some() {
-            self.detector.join(Arc::new(reference(&self.enricher, &self.stages.plan)?));
-        }
-        self.stale = false;
         let mut found = Normalised::default();
         let chunk = unpack(body)?;
         let bytes = chunk.bytes.len();
@@ -274,6 +271,7 @@ impl Engine {
         let settled = self.detector.progress().settled().unwrap_or(Micros(i64::MIN));
         self.reached = self.reached.max(batch.time_range().map(|(_, last)| last));
         self.counts.late += (0..batch.rows()).filter(|row| batch.time(*row) < settled).count() as u64;
+        self.detector.join(Arc::new(reference(&self.enricher, &self.detector.questions(&batch))?));
         self.detector.evaluate(&batch);
         Ok(Some(batch))
     }
@@ -284,19 +282,24 @@ impl Engine {
             let held = self.waiting.values().map(|waiting| waiting.first).min().unwrap_or(i64::MAX);
             let settled = Micros(watermark.0.min(held));
             self.detector.settle(settled);
-            if self.flow != Flow::Ended {
-                self.enricher.forget_before(settled);
-            }
         }
         let mut news = self.detector.news(all);
         news.iter_mut().for_each(|finding| self.conclude(finding));
         news
     }
 
+    /// Forgets what nothing that is still to come can ask for.
+    pub fn forget(&mut self) {
+        if let Some(settled) = self.settled() {
+            self.enricher.forget_before(settled);
+            self.enricher.forget_sessions(settled);
+        }
+        self.seen.forget_before(self.repeats_known());
+    }
+
     /// With owner and lineage.
-    pub fn conclude(&self, finding: &mut Finding) {
-        finding.ownership = Some(self.enricher.ownership(&finding.target));
-        finding.lineage = self.enricher.lineage(finding);
+    fn conclude(&self, finding: &mut Finding) {
+        conclude(&self.enricher, finding);
     }
 
     /// From when on a record that comes again is known as such.
@@ -340,6 +343,12 @@ impl Engine {
         }
         self.detector.forget_late(anew);
     }
+}
+
+/// Gives a finding its owner and lineage.
+pub fn conclude(enricher: &Enricher, finding: &mut Finding) {
+    finding.ownership = Some(enricher.ownership(&finding.target));
+    finding.lineage = enricher.lineage(finding);
 }
 
 fn only(batch: EventBatch, rows: Vec<bool>) -> Result<EventBatch> {

@@ -12,7 +12,7 @@ use keytrail_model::{Entry, EntryBody, EventBatch, Finding, Micros};
 use keytrail_store::{FindingFilter, Lake, LakeFile, Store, entry};
 use tracing::{info, warn};
 
-use super::engine::Engine;
+use super::engine::{Engine, TAUGHT, conclude};
 use super::leader::entries;
 use super::seen::{Id, Seen, id_of};
 use super::settings::Settings;
@@ -50,7 +50,7 @@ pub async fn put_right(
         engine.put_right(&anew, None);
         return Ok(Vec::new());
     }
-    let (Compared { mut news, gone }, detector) = loop {
+    let (Compared { news, gone }, detector) = loop {
         let (found, detector) = again(engine, lake, &anew, stages, stop).await?;
         if stop.is_set() {
             return Ok(Vec::new());
@@ -61,7 +61,6 @@ pub async fn put_right(
         }
     };
     engine.put_right(&anew, Some(detector));
-    news.iter_mut().for_each(|finding| engine.conclude(finding));
     let mut changed = entries(news, stages)?;
     for finding in gone {
         let reason = format!("events that came late, up to {}, changed what its rule found", anew.until);
@@ -79,9 +78,12 @@ async fn again(
     stop: &Stop,
 ) -> Result<(Vec<Finding>, Detector)> {
     info!(from = %anew.from, until = %anew.until, "events came late; their time is evaluated anew from the lake");
-    // What was evaluated ahead of what is settled counts too, where it reaches to the present.
-    let files = lake.files(anew.from, if anew.live { Micros(i64::MAX) } else { anew.until }).await?;
     let (detector, enricher, normaliser) = engine.aside(anew);
+    // Where the session keys of then came from may have been forgotten.
+    let taught = if enricher.facts().forgot_since(anew.from) { TAUGHT } else { 0 };
+    // What was evaluated ahead of what is settled counts too, where it reaches to the present.
+    let until = if anew.live { Micros(i64::MAX) } else { anew.until };
+    let files = lake.files(Micros(anew.from.0.saturating_sub(taught)), until).await?;
     let (seen, evaluated) = (HashSet::new(), &engine.seen);
     let mut again = Again { detector, enricher, normaliser, seen, anew, evaluated, stop };
     let found = tokio::task::block_in_place(|| again.run(lake, &files, stages))?;
@@ -105,25 +107,40 @@ impl Again<'_> {
     fn run(&mut self, lake: &Lake, files: &[LakeFile], stages: &Stages) -> Result<Vec<Finding>> {
         let mut files: Vec<&LakeFile> = files.iter().collect();
         files.sort_by_key(|file| file.day);
-        // What a prompt or a tool call led to is forgotten once it is over: it is learnt again.
-        for file in &files {
-            self.batches(lake, file, stages, Self::learn)?;
-        }
-        self.detector.join(Arc::new(reference(&self.enricher, &stages.plan)?));
+        let days: Vec<_> = files.chunk_by(|left, right| left.day == right.day).collect();
+        let mut learnt = days.iter();
         let mut found = Vec::new();
-        for day in files.chunk_by(|left, right| left.day == right.day) {
+        for day in &days {
+            // What a prompt or a tool call led to is forgotten once it is over: it is learnt again, ahead of what is
+            // evaluated by the rest of its day and the next.
+            let ahead = if learnt.len() == days.len() { 2 } else { 1 };
+            for file in learnt.by_ref().take(ahead).copied().flatten() {
+                self.batches(lake, file, stages, Self::learn)?;
+            }
+            let begins = day.first().map_or(self.anew.from, |file| file.day);
+            if day.last().is_some_and(|file| file.last() < self.anew.from) {
+                continue;
+            }
+            self.enricher.forget_before(begins.max(self.anew.from));
             // A record's id holds its time.
             self.seen.clear();
-            for file in day {
+            for file in *day {
                 self.batches(lake, file, stages, Self::evaluate)?;
             }
             let end = day.last().map_or(self.anew.until, |file| Micros(file.last().0.saturating_add(1)));
             self.detector.settle(end.min(self.anew.until));
-            found.extend(self.detector.news(true));
+            found.extend(self.news());
         }
         self.detector.settle(self.anew.until);
-        found.extend(self.detector.news(true));
+        found.extend(self.news());
         Ok(found)
+    }
+
+    /// Concluded while what is known of that time is.
+    fn news(&mut self) -> Vec<Finding> {
+        let mut news = self.detector.news(true);
+        news.iter_mut().for_each(|finding| conclude(&self.enricher, finding));
+        news
     }
 
     fn batches(
@@ -156,6 +173,7 @@ impl Again<'_> {
         let rows: Vec<bool> = (0..batch.rows()).map(|row| self.wants(&batch, row)).collect();
         if rows.iter().any(|wanted| *wanted) {
             let batch = self.enricher.enrich(batch)?;
+            self.detector.join(Arc::new(reference(&self.enricher, &self.detector.questions(&batch))?));
             let matches = self.detector.matches(&batch).retain(|row| rows.get(row).copied().unwrap_or(false));
             self.detector.take(&matches, &batch);
         }
@@ -170,4 +188,4 @@ impl Again<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

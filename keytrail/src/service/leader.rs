@@ -18,6 +18,7 @@ use super::settings::Settings;
 use super::shared::{Shared, Stop};
 use super::stages::Stages;
 use super::upkeep::Upkeep;
+use super::watermark::Lanes;
 use super::{late, metrics};
 use crate::commands::counted;
 
@@ -62,10 +63,22 @@ struct Term<'a> {
     saved: Instant,
     told: Instant,
     upkeep: Upkeep,
-    /// Where the watermark stood, and since when.
-    stuck: (Option<Micros>, Instant),
+    stuck: Stuck,
     asked: Option<Instant>,
     stop: Stop,
+}
+
+/// Where event time stands, since when, and where each lane stood then.
+struct Stuck {
+    at: Option<Micros>,
+    since: Instant,
+    lanes: Lanes,
+}
+
+impl Stuck {
+    fn over(engine: &Engine) -> Self {
+        Self { at: engine.watermark(), since: Instant::now(), lanes: engine.lanes().clone() }
+    }
 }
 
 impl Leader {
@@ -102,20 +115,20 @@ impl Leader {
             for (last, ids) in self.store.seen(SHARD).await? {
                 engine.seen.restore(last, &ids);
             }
-            engine.seen.forget_before(engine.repeats_known());
+            engine.forget();
             info!(cursor = checkpoint.cursor, "goes on from the last checkpoint");
         }
         let now = Instant::now();
         let mut term = Term {
             of: self,
             lease,
+            stuck: Stuck::over(&engine),
             engine,
             kept: Vec::new(),
             bytes: 0,
             saved: now,
             told: now,
             upkeep: Upkeep::new(),
-            stuck: (None, now),
             asked: None,
             stop: stop.clone(),
         };
@@ -134,10 +147,15 @@ impl Term<'_> {
                 self.engine.reload(Arc::clone(&stages.borrow_and_update()))?;
                 info!("evaluates with the new rules");
             }
-            let read = self.read().await?;
-            // A run over what is there learns all of it first, as a scan does.
+            // A run over what is there learns all of it first, as a scan does. Else what can be evaluated is, before more
+            // is learnt: what is known ahead of its time takes memory.
             let learns = self.of.settings.once;
             let evaluated = if learns { 0 } else { self.evaluate().await? };
+            let read = if evaluated == 0 { self.read().await? } else { 0 };
+            if evaluated > 0 {
+                // What sources gave meanwhile was not looked at.
+                self.stuck.since = Instant::now();
+            }
             if !learns && self.told.elapsed() >= TELL && !self.tell(false).await? {
                 return Ok(Ended::Superseded);
             }
@@ -235,7 +253,7 @@ impl Term<'_> {
         self.write_lake().await?;
         let forget = self.engine.repeats_known();
         let seen = self.engine.seen.turn();
-        self.engine.seen.forget_before(forget);
+        self.engine.forget();
         let body = tokio::task::block_in_place(|| self.engine.save())?;
         let (cursor, floor) = (self.engine.cursor(), self.engine.floor());
         let checkpoint = Checkpoint { shard: SHARD.to_owned(), cursor, floor, version: VERSION, body };
@@ -283,7 +301,7 @@ impl Term<'_> {
         let begins = self.engine.settled().map(|settled| self.of.settings.lake_begins(settled, reach));
         self.upkeep.turn(&self.of.lake, &self.of.settings, begins.unwrap_or(Micros(i64::MIN))).await;
         // Event time stood still meanwhile, and no source is to blame.
-        self.stuck.1 = Instant::now();
+        self.stuck.since = Instant::now();
         Ok(true)
     }
 
@@ -294,19 +312,15 @@ impl Term<'_> {
         }
         self.asked = Some(Instant::now());
         self.of.shared.slowest(self.engine.slowest());
-        let watermark = self.engine.watermark();
-        if watermark != self.stuck.0 {
-            self.stuck = (watermark, Instant::now());
-        }
-        if self.stuck.1.elapsed() < self.of.settings.stall {
+        let stands = self.engine.watermark() == self.stuck.at;
+        if stands && self.stuck.since.elapsed() < self.of.settings.stall {
             return Ok(());
         }
-        let Some(slowest) = self.engine.slowest() else { return Ok(()) };
-        warn!(source = slowest, "gave no sign of life for too long; event time goes on without it");
-        let lanes = self.engine.lanes_of(slowest);
-        self.of.store.tick(slowest, &lanes, (self.of.settings.now)()).await?;
-        self.stuck.1 = Instant::now();
-        Ok(())
+        let before = std::mem::replace(&mut self.stuck, Stuck::over(&self.engine)).lanes;
+        let Some(slowest) = self.engine.slowest().filter(|_| stands) else { return Ok(()) };
+        let lanes = self.engine.lanes().standing_since(&before, slowest);
+        warn!(source = slowest, ?lanes, "gave no sign of life for too long; event time goes on without it");
+        Ok(self.of.store.tick(slowest, &lanes, (self.of.settings.now)()).await?)
     }
 
     /// Sources are asked first: what they gave before they said so is in the inbox by then.

@@ -20,6 +20,7 @@ use super::reconcile::reconcile;
 use super::settings::Settings;
 use super::shared::{Shared, Stop, Trouble};
 use super::stages::Stages;
+use super::watermark::UNSEEN;
 
 /// How long a source is waited for before it counts as idle.
 const WAIT: Duration = Duration::from_secs(1);
@@ -28,8 +29,8 @@ const WAIT: Duration = Duration::from_secs(1);
 pub const TOGETHER: usize = 1 << 20;
 /// Packed bytes that are committed at once.
 const STEP: usize = 4 << 20;
-/// How long a source that does not know its end must be silent to count as idle: after a stop, what waits there comes
-/// with a delay, and must not come too late.
+/// How long a source that does not know its end must be silent to count as idle, and a lane while others give something:
+/// after a stop, what waits there comes with a delay, and must not come too late.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often a source is asked how far behind it is, and is held against its provider's list.
 const ASK_LAG: Duration = Duration::from_mins(1);
@@ -60,6 +61,8 @@ pub struct Taker {
     ticked: Option<Instant>,
     /// When something came last.
     came: Instant,
+    /// The lanes that are known to be there, and when something of each came last.
+    lanes: BTreeMap<String, Instant>,
     asked: Option<Instant>,
     reconciled: Instant,
     forgot: Instant,
@@ -110,6 +113,7 @@ impl Taker {
             reading,
             ticked: None,
             came: now,
+            lanes: BTreeMap::new(),
             asked: None,
             reconciled: now,
             forgot: now,
@@ -189,7 +193,8 @@ impl Taker {
         match next {
             Some(delivery) => {
                 let span = info_span!("delivery", source = self.name);
-                self.deliver(delivery).instrument(span).await
+                self.deliver(delivery).instrument(span).await?;
+                self.tick(false).await
             }
             None => self.idle().await,
         }
@@ -209,18 +214,36 @@ impl Taker {
         self.shared.exhausted(&self.name, silent && self.source.exhausted());
         self.shared.progress(&self.name, (self.settings.now)());
         self.look_for_gaps().await;
-        if !silent {
+        self.name_lanes().await?;
+        self.tick(silent).await
+    }
+
+    /// Lets event time go on in the lanes that have nothing to give; unless `all` are silent, in those that have been for
+    /// long or are there no more. Of a source without lanes, something just came.
+    async fn tick(&mut self, all: bool) -> Result<()> {
+        let never = self.settings.once || (!all && self.source.lanes().is_empty());
+        if never || self.ticked.is_some_and(|ticked| ticked.elapsed() < TICK) {
             return Ok(());
         }
-        if self.settings.once || self.ticked.is_some_and(|ticked| ticked.elapsed() < TICK) {
-            return Ok(());
-        }
-        let lanes = self.source.idle();
+        let silent = |lane: &String| all || self.lanes.get(lane).is_none_or(|came| came.elapsed() >= SILENCE);
+        let lanes: Vec<String> = self.source.idle().into_iter().filter(silent).collect();
         if !lanes.is_empty() {
             self.store.tick(&self.name, &lanes, (self.settings.now)()).await?;
+            self.shared.arrived.notify_one();
         }
         self.ticked = Some(Instant::now());
-        self.shared.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Tells of lanes that are new, so that event time waits for what they hold.
+    async fn name_lanes(&mut self) -> Result<()> {
+        let new = |lane: &String| !self.lanes.contains_key(lane);
+        let new: Vec<String> = self.source.lanes().into_iter().filter(new).collect();
+        if self.settings.once || new.is_empty() {
+            return Ok(());
+        }
+        self.store.tick(&self.name, &new, UNSEEN).await?;
+        self.lanes.extend(new.into_iter().map(|lane| (lane, Instant::now())));
         Ok(())
     }
 
@@ -270,7 +293,10 @@ impl Taker {
         self.shared.exhausted(&self.name, false);
         self.came = Instant::now();
         let receipt = delivery.receipt;
+        let lanes: Vec<String> = delivery.parts.iter().map(|part| part.lane.clone()).collect();
         let done = self.take(delivery).await;
+        let now = Instant::now();
+        self.lanes.extend(lanes.into_iter().map(|lane| (lane, now)));
         match &done {
             Ok(()) => self.source.ack(receipt).await?,
             Err(_) => self.source.nack(receipt).await?,
@@ -282,6 +308,7 @@ impl Taker {
     }
 
     async fn take(&mut self, delivery: Delivery) -> Result<()> {
+        self.name_lanes().await?;
         let origins: Vec<String> = delivery.parts.iter().map(|part| part.origin.clone()).collect();
         let marks = self.store.marks(&self.name, &origins).await?;
         let mut step = Step { arrived: Some(Instant::now()), ..Step::default() };
@@ -496,3 +523,6 @@ impl Step {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,6 +73,31 @@ fn a_prompt_counts_for_an_hour_and_the_session_goes_first() {
 }
 
 #[test]
+fn of_session_keys_those_that_end_last_are_kept_and_of_others_all() {
+    let issue = |at: i64, lifetime: &str| {
+        let event = row(at, "i").with("outcome", "allowed").with("action", "sts:AssumeRole");
+        event.with("issued_credential", &format!("{lifetime}-{at}")).with("issued_lifetime", lifetime)
+    };
+    let rows: Vec<Row> = (0..20).flat_map(|at| [issue(at, "ephemeral"), issue(at, "static")]).collect();
+    let mut facts = learnt(&[batch("aws.cloudtrail", &rows)]);
+    let kept = |facts: &Facts| facts.issuances().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+    let sessions = |facts: &Facts| kept(facts).iter().filter(|id| id.starts_with('e')).count();
+    // None of them says when it ends.
+    let end = |at: i64| Micros(at + super::LIFE);
+    facts.keep_sessions(end(99), 5, 15);
+    assert_eq!((kept(&facts).len(), facts.forgot_since(Micros(0))), (40, false), "not yet too many");
+    facts.keep_sessions(end(12), 5, 14);
+    assert_eq!((sessions(&facts), kept(&facts).len()), (8, 28), "what may be in use stays");
+    facts.keep_sessions(end(99), 5, 0);
+    let last: Vec<String> = (15..20).map(|at| format!("ephemeral-{at}")).collect();
+    assert_eq!(kept(&facts)[..5], last);
+    assert!(facts.forgot_since(end(14)) && !facts.forgot_since(end(16)));
+    facts.forget_before(Micros(end(17).0 + super::SPENT));
+    assert_eq!((sessions(&facts), kept(&facts).len()), (3, 23), "spent for a week");
+    assert!(facts.forgot_since(end(16)) && !facts.forgot_since(end(18)));
+}
+
+#[test]
 fn downstream_calls_are_joined_to_their_tool() {
     let call =
         row(1, "a").with("tool", "billing-mcp/run").with("agent_evidence", "mcp").list("downstream_ids", &["r1"]);

@@ -1,9 +1,10 @@
 //! When credentials were first used, and by whom, within a bound: of more than `KEPT` uses the earliest are kept, so
 //! that what is kept depends neither on the order of events nor on who saw them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use keytrail_model::Micros;
+use keytrail_model::tables::Asked;
 use serde::{Deserialize, Serialize};
 
 /// How many credentials, and how many pairs of a credential and its user, are kept.
@@ -59,16 +60,19 @@ impl Uses {
         self.first.know(&other.first) && self.by.know(&other.by)
     }
 
-    /// Each credential and its first use, by id.
+    /// Each credential that is asked for and its first use, by id.
     #[must_use]
-    pub fn credentials(&self) -> Vec<(&str, Micros)> {
-        self.first.kept()
+    pub fn credentials<'a>(&'a self, asked: &'a Asked) -> Vec<(&'a str, Micros)> {
+        match asked {
+            Asked::All => self.first.kept(),
+            Asked::About(ids) => self.first.of(ids),
+        }
     }
 
-    /// Who used what, and since when.
-    #[must_use]
-    pub fn users(&self) -> Vec<(Use<'_>, Micros)> {
-        self.by.kept().into_iter().filter_map(|(key, at)| Some((Use::of(key)?, at))).collect()
+    /// Who used what, and since when, of what is asked for.
+    pub fn users<'a>(&'a self, asked: &Asked) -> impl Iterator<Item = (Use<'a>, Micros)> {
+        let used = self.by.all().filter_map(|(key, at)| Some((Use::of(key)?, at)));
+        used.filter(|(one, _)| asked.wants(one.credential) || asked.wants(one.id))
     }
 }
 
@@ -101,22 +105,39 @@ impl Firsts {
 
     /// Cut back rarely: what was dropped was later than as many others as are kept, and stays so.
     fn trim(&mut self) {
-        if self.times.len() > KEPT + SLACK {
-            let mut all: Vec<(Micros, &str)> = self.times.iter().map(|(name, at)| (*at, name.as_str())).collect();
-            let (_, first_dropped, _) = all.select_nth_unstable(KEPT);
-            let (time, name) = (first_dropped.0, first_dropped.1.to_owned());
+        if self.times.len() > KEPT + SLACK
+            && let Some((time, name)) = self.too_many().map(|(time, name)| (time, name.to_owned()))
+        {
             self.times.retain(|known, at| (*at, known.as_str()) < (time, &name));
         }
     }
 
-    fn kept(&self) -> Vec<(&str, Micros)> {
-        let mut all: Vec<(&str, Micros)> = self.times.iter().map(|(name, at)| (name.as_str(), *at)).collect();
-        if all.len() > KEPT {
-            all.sort_unstable_by_key(|(name, at)| (*at, *name));
-            all.truncate(KEPT);
+    /// The first one that is not kept.
+    fn too_many(&self) -> Option<(Micros, &str)> {
+        if self.times.len() <= KEPT {
+            return None;
         }
+        let mut all: Vec<(Micros, &str)> = self.times.iter().map(|(name, at)| (*at, name.as_str())).collect();
+        Some(*all.select_nth_unstable(KEPT).1)
+    }
+
+    /// In no order.
+    fn all(&self) -> impl Iterator<Item = (&str, Micros)> {
+        let too_many = self.too_many();
+        let all = self.times.iter().map(|(name, at)| (name.as_str(), *at));
+        all.filter(move |(name, at)| too_many.is_none_or(|end| (*at, *name) < end))
+    }
+
+    fn kept(&self) -> Vec<(&str, Micros)> {
+        let mut all: Vec<(&str, Micros)> = self.all().collect();
         all.sort_unstable();
         all
+    }
+
+    fn of<'a>(&self, names: &'a BTreeSet<String>) -> Vec<(&'a str, Micros)> {
+        let too_many = self.too_many();
+        let known = names.iter().filter_map(|name| Some((name.as_str(), *self.times.get(name)?)));
+        known.filter(|(name, at)| too_many.is_none_or(|end| (*at, *name) < end)).collect()
     }
 }
 
@@ -140,8 +161,11 @@ mod tests {
         let backwards = seen((0..count).rev());
         let mut merged = seen((0..count).filter(|number| number % 2 == 1));
         merged.merge(seen((0..count).filter(|number| number % 2 == 0)));
-        assert_eq!(forwards.credentials().len(), KEPT);
-        assert!(forwards.credentials() == backwards.credentials() && forwards.credentials() == merged.credentials());
+        assert_eq!(forwards.credentials(&Asked::All).len(), KEPT);
+        assert!(
+            forwards.credentials(&Asked::All) == backwards.credentials(&Asked::All)
+                && forwards.credentials(&Asked::All) == merged.credentials(&Asked::All)
+        );
     }
 
     #[test]
@@ -150,6 +174,6 @@ mod tests {
         let one = Use { kind: "tool", credential: "c", id: "mcp\trun" };
         uses.by(&one, Micros(5));
         uses.by(&one, Micros(3));
-        assert_eq!(uses.users(), [(one, Micros(3))]);
+        assert_eq!(uses.users(&Asked::All).collect::<Vec<_>>(), [(one, Micros(3))]);
     }
 }

@@ -1,6 +1,6 @@
 //! What the tables hold, and from when on: nothing that became known later.
 
-use keytrail_model::tables::{Cell, Row, find};
+use keytrail_model::tables::{Asked, Cell, Row, find};
 use keytrail_model::{Micros, Owner, OwnerKind};
 
 use crate::enrich::testing::{Row as Event, batch};
@@ -32,7 +32,7 @@ fn told(enricher: &Enricher, table: &str, (column, text): (&str, &str), shown: &
         Some(Cell::Time(Micros(time))) => time.to_string(),
     };
     let mut rows = Vec::new();
-    enricher.rows(table, &mut |row| rows.push(row));
+    enricher.rows(table, &Asked::All, &mut |row| rows.push(row));
     let rows = rows.iter().filter(|row| word(row, column) == text);
     rows.map(|row| shown.iter().map(|name| word(row, name)).collect()).collect()
 }
@@ -88,4 +88,45 @@ fn uses_are_learnt_only_where_somebody_asks() {
     let mut silent = Enricher::new(enricher().inventory().clone(), Guardrails::load(&[]).expect("no guardrails"));
     silent.observe(&batch("aws.cloudtrail", &[used(30, "AKIANEWEXAMPLE")]));
     assert!(told(&silent, "credentials", ("credential", "AKIANEWEXAMPLE"), &["since"]).is_empty());
+}
+
+#[test]
+fn rows_that_are_asked_for_are_those_of_the_whole_table() {
+    let mut enricher = enricher();
+    let ids =
+        ["AKIAAGENTEXAMPLE", "AKIAKNOWNEXAMPLE", "AKIANEWEXAMPLE", "AKIAOTHEREXAMPLE", "refund-agent", "ci", "none"];
+    let events = [
+        used(30, ids[0]).with("tool", "mcp/run"),
+        issue(10, ids[2]),
+        issue(12, ids[3]).with("credential", ids[2]),
+        used(20, ids[2]),
+        Event::new(5, "make")
+            .with("outcome", "allowed")
+            .with("action", "iam:CreateUser")
+            .with("actor", "maya@example.com"),
+    ];
+    enricher.observe(&batch("aws.cloudtrail", &events));
+    for table in keytrail_model::tables::TABLES {
+        let rows = |asked: &Asked| {
+            let mut rows = Vec::new();
+            enricher.rows(table, asked, &mut |row| rows.push(row));
+            rows
+        };
+        let at: Vec<usize> = table.ids.iter().map(|name| table.column(name).expect("a column").0).collect();
+        let all = rows(&Asked::All);
+        assert!(!all.is_empty());
+        for chosen in 0..1_usize << ids.len() {
+            let asked: std::collections::BTreeSet<String> = ids
+                .iter()
+                .enumerate()
+                .filter(|(bit, _)| chosen >> bit & 1 == 1)
+                .map(|(_, id)| (*id).to_owned())
+                .collect();
+            let about = |row: &Row| {
+                at.iter().any(|at| matches!(&row[*at], Some(Cell::Text(text)) if asked.contains(&text.to_string())))
+            };
+            let wanted: Vec<Row> = all.iter().filter(|row| about(row)).cloned().collect();
+            assert_eq!(rows(&Asked::About(asked.clone())), wanted, "{}: {asked:?}", table.name);
+        }
+    }
 }

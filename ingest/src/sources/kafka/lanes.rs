@@ -1,7 +1,7 @@
 //! What is known of each assigned partition: what was gathered, what is handed over, and how far it is acknowledged.
 //! Talks to nobody.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::context::Key;
 use crate::Limits;
@@ -12,6 +12,10 @@ pub(super) struct Lanes {
     lanes: BTreeMap<Key, Lane>,
     /// How far each partition was handed over that was ever assigned. Bounded by the partitions there are.
     reached: BTreeMap<Key, i64>,
+    /// Of which the ledger knows.
+    known: BTreeSet<Key>,
+    /// All that the topics have, whoever has them; unknown until it was asked for.
+    existing: Option<BTreeSet<Key>>,
 }
 
 pub(super) struct Lane {
@@ -273,10 +277,29 @@ impl Lanes {
         self.lanes.values_mut().for_each(|lane| lane.nack(receipt));
     }
 
-    /// Those at their end, and those that another replica has now.
+    /// Takes over which partitions there are.
+    pub(super) fn exist(&mut self, keys: Vec<Key>) {
+        self.existing = Some(keys.into_iter().collect());
+    }
+
+    /// Takes over which ones the ledger knows.
+    pub(super) fn know(&mut self, keys: impl Iterator<Item = Key>) {
+        self.known.extend(keys);
+    }
+
+    /// All that there are.
+    pub(super) fn all(&self) -> Vec<String> {
+        let all: BTreeSet<&Key> = self.lanes.keys().chain(self.existing.iter().flatten()).collect();
+        all.into_iter().map(|(topic, partition)| origin(topic, *partition)).collect()
+    }
+
+    /// Those at their end, and those that are there no more. What another replica has is for that one to say.
     pub(super) fn idle(&self) -> Vec<String> {
         let ended = self.lanes.iter().filter(|(_, lane)| lane.end == End::Yes && lane.gathered.is_none());
-        let gone = self.reached.keys().filter(|key| !self.lanes.contains_key(*key));
-        ended.map(|(key, _)| key).chain(gone).map(|(topic, partition)| origin(topic, *partition)).collect()
+        let gone = |key: &&Key| self.existing.as_ref().is_some_and(|existing| !existing.contains(*key));
+        let gone =
+            self.known.iter().chain(self.reached.keys()).filter(gone).filter(|key| !self.lanes.contains_key(*key));
+        let idle: BTreeSet<&Key> = ended.map(|(key, _)| key).chain(gone).collect();
+        idle.into_iter().map(|(topic, partition)| origin(topic, *partition)).collect()
     }
 }

@@ -128,8 +128,8 @@ impl Probe {
         Ok(committed)
     }
 
-    /// What waits for the group, over all partitions.
-    pub(super) fn waiting(&self) -> Result<u64, SourceError> {
+    /// All partitions, and what waits for the group in them.
+    pub(super) fn waiting(&self) -> Result<(Vec<Key>, u64), SourceError> {
         let keys = self.partitions()?;
         let committed = self.committed(&keys)?;
         let mut waiting = 0;
@@ -138,7 +138,7 @@ impl Probe {
             let done = committed.get(key).map_or(low, |at| (*at).max(low));
             waiting += u64::try_from(high - done).unwrap_or(0);
         }
-        Ok(waiting)
+        Ok((keys, waiting))
     }
 
     /// Everything that is needed, each with what is wrong with it.

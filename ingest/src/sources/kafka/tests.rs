@@ -394,7 +394,10 @@ async fn two_replicas_share_and_one_takes_over() {
     for receipt in got[1].receipts.clone() {
         two.ack(receipt).await.expect("acknowledged");
     }
-    assert_eq!(one.idle().iter().filter(|lane| lane.starts_with("share/")).count(), 4, "{:?}", one.idle());
+    // Each knows of all, and says of its own that nothing waits there.
+    let all: Vec<String> = (0..4).map(|partition| format!("share/{partition}")).collect();
+    assert_eq!((one.lanes(), two.lanes()), (all.clone(), all));
+    assert_eq!(one.idle().len(), 2, "{:?}", one.idle());
     // One goes; the other has all four from where they were acknowledged.
     tokio::time::sleep(Duration::from_millis(500)).await;
     drop(one);
@@ -698,6 +701,18 @@ async fn partitions_of_the_same_number_in_two_topics_are_told_apart() {
     assert_eq!(source.idle(), ["left/0", "right/0"]);
     broker.produce("right", 0, numbered(0..5)).await;
     assert_eq!(take(&mut source, 5, true).await.joined("right/0"), (0, 5));
+}
+
+#[test]
+fn partitions_that_are_there_no_more_are_idle() {
+    let key = |partition| ("a".to_owned(), partition);
+    let mut lanes = Lanes::default();
+    lanes.know([key(0), key(1)].into_iter());
+    assert!(lanes.idle().is_empty(), "nobody has said what there is");
+    lanes.exist(vec![key(0)]);
+    assert_eq!((lanes.all(), lanes.idle()), (vec!["a/0".to_owned()], vec!["a/1".to_owned()]));
+    lanes.assigned(&[(key(1), 1)].into());
+    assert_eq!((lanes.all(), lanes.idle()), (vec!["a/0".to_owned(), "a/1".to_owned()], vec![]), "it is there again");
 }
 
 #[tokio::test]

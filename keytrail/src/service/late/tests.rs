@@ -58,7 +58,7 @@ fn stages() -> Arc<Stages> {
     Arc::new(Stages::build(&pack, Limits::default()).expect("stages"))
 }
 
-fn settings(folder: &std::path::Path) -> Settings {
+pub(in crate::service) fn settings(folder: &std::path::Path) -> Settings {
     Settings {
         replica: "one".to_owned(),
         lateness: [("drop".to_owned(), 30 * Micros::SECOND)].into(),
