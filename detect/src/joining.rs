@@ -196,8 +196,10 @@ impl Planned {
             return Ok(());
         };
         if let Asked::About(ids) = of_table {
-            for text in texts.iter().flatten().filter(|text| !ids.contains(*text)).collect::<BTreeSet<_>>() {
-                ids.insert(text.to_owned());
+            for text in texts.iter().flatten() {
+                if !ids.contains(text) {
+                    ids.insert(text.to_owned());
+                }
             }
         }
         Ok(())

@@ -479,7 +479,7 @@ pub fn inputs(paths: &[String]) -> Result<(Vec<Input>, Vec<PathBuf>)> {
 }
 
 /// What was learnt so far, as the tables that rules join.
-pub fn reference(enricher: &Enricher, questions: &Questions) -> Result<Reference> {
+fn reference(enricher: &Enricher, questions: &Questions) -> Result<Reference> {
     let asked = questions.iter().filter_map(|(name, asked)| Some((tables::find(name)?, asked)));
     let filled = asked.map(|(table, asked)| {
         let mut rows = Rows::of(table);
@@ -487,6 +487,12 @@ pub fn reference(enricher: &Enricher, questions: &Questions) -> Result<Reference
         rows.finish().map(|batch| (table, batch))
     });
     Ok(Reference::new(filled.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// Gives a detector what these events ask for, as it is known now.
+pub fn join(detector: &mut Detector, enricher: &Enricher, events: &EventBatch) -> Result<()> {
+    detector.join(Arc::new(reference(enricher, &detector.questions(events))?));
+    Ok(())
 }
 
 /// A rule that names a playbook which does not exist is refused, with the nearest known one.

@@ -21,8 +21,8 @@ pub(crate) use uses::{Use, Uses};
 const PROMPT_WINDOW: i64 = 3_600 * Micros::SECOND;
 /// How long after its end a session key is still known.
 const SPENT: i64 = 7 * 86_400 * Micros::SECOND;
-/// How long a session key is taken to live that does not say so: none lives longer.
-const LIFE: i64 = 36 * 3_600 * Micros::SECOND;
+/// No session lasts longer: a key that does not say when it ends is taken to live so long.
+pub const LIFE: i64 = 36 * 3_600 * Micros::SECOND;
 /// How many session keys `forget_sessions` leaves, unless more are in use, and how many more may gather before it does.
 const SESSIONS: usize = 65_536;
 const SLACK: usize = SESSIONS / 8;
@@ -182,9 +182,7 @@ impl Facts {
             !prompts.is_empty()
         });
     }
-}
 
-impl Facts {
     /// What is known of session keys that are in use at that time may not be all there was to know.
     #[must_use]
     pub fn forgot_since(&self, time: Micros) -> bool {

@@ -15,7 +15,7 @@ mod scope;
 mod tables;
 
 pub use enrich::{ENRICHED, Enricher};
-pub use facts::{Creation, Facts, Issuance, ToolCall};
+pub use facts::{Creation, Facts, Issuance, LIFE, ToolCall};
 pub use glob::Glob;
 pub use guardrail::{Decision, Effect, Guardrail, GuardrailRequest, Guardrails, Point, Tagged};
 pub use inventory::{Agent, Credential, Inventory, Lease, Principal, Resource, Task};

@@ -11,7 +11,7 @@ use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use keytrail_detect::{Anew, Detector, REPEATS, RuleFailure, Saved};
 use keytrail_ingest::{Normalised, Normaliser};
-use keytrail_lineage::{Enricher, Facts};
+use keytrail_lineage::{Enricher, Facts, LIFE};
 use keytrail_model::{EventBatch, Finding, Micros};
 use serde::{Deserialize, Serialize};
 
@@ -20,10 +20,7 @@ use super::seen::{Seen, id_of};
 use super::stages::Stages;
 use super::watermark::Lanes;
 use crate::census::Census;
-use crate::pipeline::reference;
-
-/// For how long after it a fact changes what is evaluated: no session that it is about lasts longer.
-pub(super) const TAUGHT: i64 = 36 * 3_600 * Micros::SECOND;
+use crate::pipeline::join;
 
 /// Records in the store that wait for event time to pass them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,7 +188,7 @@ impl Engine {
         if late.contains(&true) {
             let late = only(batch.clone(), late)?;
             if let Some((first, last)) = late.time_range() {
-                let until = reached.min(Micros(last.0.saturating_add(TAUGHT)));
+                let until = reached.min(Micros(last.0.saturating_add(LIFE)));
                 let mut apart = self.stages.enricher.clone();
                 apart.observe(&late);
                 let (facts, known) = (apart.facts(), self.enricher.facts());
@@ -271,7 +268,7 @@ impl Engine {
         let settled = self.detector.progress().settled().unwrap_or(Micros(i64::MIN));
         self.reached = self.reached.max(batch.time_range().map(|(_, last)| last));
         self.counts.late += (0..batch.rows()).filter(|row| batch.time(*row) < settled).count() as u64;
-        self.detector.join(Arc::new(reference(&self.enricher, &self.detector.questions(&batch))?));
+        join(&mut self.detector, &self.enricher, &batch)?;
         self.detector.evaluate(&batch);
         Ok(Some(batch))
     }
@@ -284,7 +281,7 @@ impl Engine {
             self.detector.settle(settled);
         }
         let mut news = self.detector.news(all);
-        news.iter_mut().for_each(|finding| self.conclude(finding));
+        news.iter_mut().for_each(|finding| conclude(&self.enricher, finding));
         news
     }
 
@@ -295,11 +292,6 @@ impl Engine {
             self.enricher.forget_sessions(settled);
         }
         self.seen.forget_before(self.repeats_known());
-    }
-
-    /// With owner and lineage.
-    fn conclude(&self, finding: &mut Finding) {
-        conclude(&self.enricher, finding);
     }
 
     /// From when on a record that comes again is known as such.

@@ -2,23 +2,22 @@
 //! that were missing are added, those that no longer hold are superseded, and nothing is deleted.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use anyhow::Result;
 use keytrail_detect::{Anew, Compared, Detector};
 use keytrail_ingest::{Normalised, Normaliser, Reader};
-use keytrail_lineage::Enricher;
+use keytrail_lineage::{Enricher, LIFE};
 use keytrail_model::{Entry, EntryBody, EventBatch, Finding, Micros};
 use keytrail_store::{FindingFilter, Lake, LakeFile, Store, entry};
 use tracing::{info, warn};
 
-use super::engine::{Engine, TAUGHT, conclude};
+use super::engine::{Engine, conclude};
 use super::leader::entries;
 use super::seen::{Id, Seen, id_of};
 use super::settings::Settings;
 use super::shared::Stop;
 use super::stages::Stages;
-use crate::pipeline::reference;
+use crate::pipeline::join;
 
 /// Evaluates anew what late events can have changed, the earliest first, has the engine go on from there, and gives the
 /// difference to what the store holds. When it is stopped on the way, nothing was done and all of it is still to be done.
@@ -80,7 +79,7 @@ async fn again(
     info!(from = %anew.from, until = %anew.until, "events came late; their time is evaluated anew from the lake");
     let (detector, enricher, normaliser) = engine.aside(anew);
     // Where the session keys of then came from may have been forgotten.
-    let taught = if enricher.facts().forgot_since(anew.from) { TAUGHT } else { 0 };
+    let taught = if enricher.facts().forgot_since(anew.from) { LIFE } else { 0 };
     // What was evaluated ahead of what is settled counts too, where it reaches to the present.
     let until = if anew.live { Micros(i64::MAX) } else { anew.until };
     let files = lake.files(Micros(anew.from.0.saturating_sub(taught)), until).await?;
@@ -173,7 +172,7 @@ impl Again<'_> {
         let rows: Vec<bool> = (0..batch.rows()).map(|row| self.wants(&batch, row)).collect();
         if rows.iter().any(|wanted| *wanted) {
             let batch = self.enricher.enrich(batch)?;
-            self.detector.join(Arc::new(reference(&self.enricher, &self.detector.questions(&batch))?));
+            join(&mut self.detector, &self.enricher, &batch)?;
             let matches = self.detector.matches(&batch).retain(|row| rows.get(row).copied().unwrap_or(false));
             self.detector.take(&matches, &batch);
         }

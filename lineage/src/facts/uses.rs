@@ -121,11 +121,14 @@ impl Firsts {
         Some(*all.select_nth_unstable(KEPT).1)
     }
 
+    fn keeps(&self) -> impl Fn(&(&str, Micros)) -> bool {
+        let too_many = self.too_many();
+        move |(name, at)| too_many.is_none_or(|end| (*at, *name) < end)
+    }
+
     /// In no order.
     fn all(&self) -> impl Iterator<Item = (&str, Micros)> {
-        let too_many = self.too_many();
-        let all = self.times.iter().map(|(name, at)| (name.as_str(), *at));
-        all.filter(move |(name, at)| too_many.is_none_or(|end| (*at, *name) < end))
+        self.times.iter().map(|(name, at)| (name.as_str(), *at)).filter(self.keeps())
     }
 
     fn kept(&self) -> Vec<(&str, Micros)> {
@@ -135,9 +138,8 @@ impl Firsts {
     }
 
     fn of<'a>(&self, names: &'a BTreeSet<String>) -> Vec<(&'a str, Micros)> {
-        let too_many = self.too_many();
         let known = names.iter().filter_map(|name| Some((name.as_str(), *self.times.get(name)?)));
-        known.filter(|(name, at)| too_many.is_none_or(|end| (*at, *name) < end)).collect()
+        known.filter(self.keeps()).collect()
     }
 }
 
