@@ -187,19 +187,23 @@ impl Planned {
         Ok(keys)
     }
 
-    /// By the first id that ON holds; without one, anything may be meant.
+    /// By the first id that ON holds, and its kind where ON holds that too; without an id, anything may be meant.
     fn ask(&self, narrow: &RecordBatch, asked: &mut Questions) -> Result<(), SqlError> {
-        let of_table = asked.entry(self.table.name).or_insert_with(|| Asked::About(BTreeSet::new()));
-        let names = |at: usize| self.table.columns.get(at).is_some_and(|column| self.table.ids.contains(&column.name));
-        let Some((_, texts)) = self.keys(narrow)?.into_iter().find(|(at, _)| names(*at)) else {
+        let of_table = asked.entry(self.table.name).or_insert_with(Asked::nothing);
+        let keys = self.keys(narrow)?;
+        let given = |name: &str| {
+            let (column, _) = self.table.column(name)?;
+            keys.iter().find(|(at, _)| *at == column).map(|(_, texts)| texts)
+        };
+        let about = |(kind, id): &(Option<&str>, &str)| Some((kind.and_then(given), given(id)?));
+        let Some((kinds, ids)) = self.table.ids.iter().find_map(about) else {
             *of_table = Asked::All;
             return Ok(());
         };
-        if let Asked::About(ids) = of_table {
-            for text in texts.iter().flatten() {
-                if !ids.contains(text) {
-                    ids.insert(text.to_owned());
-                }
+        for (row, id) in ids.iter().enumerate() {
+            let kind = kinds.map_or(Some(Asked::ANY), |kinds| kinds.is_valid(row).then(|| kinds.value(row)));
+            if let Some((kind, id)) = kind.zip(id) {
+                of_table.ask(kind, id);
             }
         }
         Ok(())

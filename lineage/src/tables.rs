@@ -91,16 +91,14 @@ impl<'a> Known<'a> {
 
     fn declared_credentials(self) -> impl Iterator<Item = (&'a str, &'a Credential)> {
         let declared = self.inventory.credentials.iter().map(|(id, declared)| (id.as_str(), declared));
-        declared.filter(move |(id, _)| self.asked.wants(id))
+        declared.filter(move |(id, _)| self.asked.wants("credential", id))
     }
 
     /// Found one by one where some are asked for: there may be very many.
     fn issuances(self) -> Box<dyn Iterator<Item = (&'a str, &'a Issuance)> + 'a> {
-        match self.asked {
-            Asked::All => Box::new(self.facts.issuances().map(|(id, issuance)| (id.as_str(), issuance))),
-            Asked::About(ids) => {
-                Box::new(ids.iter().filter_map(move |id| Some((id.as_str(), self.facts.issuance(id)?))))
-            }
+        match self.asked.of("credential") {
+            None => Box::new(self.facts.issuances().map(|(id, issuance)| (id.as_str(), issuance))),
+            Some(ids) => Box::new(ids.into_iter().filter_map(move |id| Some((id, self.facts.issuance(id)?)))),
         }
     }
 
@@ -141,11 +139,11 @@ struct Owned<'a> {
 impl Owned<'_> {
     fn all(&mut self) {
         let known = self.known;
-        for agent in known.inventory.agents.keys().filter(|agent| known.asked.wants(agent)) {
+        for agent in known.inventory.agents.keys().filter(|agent| known.asked.wants("agent", agent)) {
             self.subject(("agent", agent), &Subject { agent: Some(agent), ..Subject::default() });
         }
         let leased = known.inventory.leases.iter().filter_map(|lease| lease.credential.as_deref());
-        let leased = leased.filter(|id| known.asked.wants(id));
+        let leased = leased.filter(|id| known.asked.wants("credential", id));
         let declared = known.declared_credentials().map(|(id, _)| id);
         let credentials: BTreeSet<&str> = declared.chain(leased).chain(known.issuances().map(|(id, _)| id)).collect();
         for id in credentials {
@@ -153,7 +151,7 @@ impl Owned<'_> {
         }
         let created = known.facts.creations().map(|(id, _)| id.as_str());
         let principals = known.principals().map(|(id, _)| id).chain(created);
-        for id in principals.filter(|id| known.asked.wants(id)).collect::<BTreeSet<&str>>() {
+        for id in principals.filter(|id| known.asked.wants("principal", id)).collect::<BTreeSet<&str>>() {
             self.subject(("principal", id), &Subject { actor: Some(id), ..Subject::default() });
         }
     }
@@ -215,14 +213,14 @@ struct Edges<'a> {
 
 impl<'a> Edges<'a> {
     fn extend(&mut self, edges: impl IntoIterator<Item = Edge<'a>>) {
-        let wanted = |((_, from), _, (_, to), ..): &Edge<'a>| self.asked.wants(from) || self.asked.wants(to);
+        let wanted = |(from, _, to, ..): &Edge<'a>| [from, to].iter().any(|(kind, id)| self.asked.wants(kind, id));
         self.all.extend(edges.into_iter().filter(wanted));
     }
 }
 
 impl<'a> Known<'a> {
     fn edges(self, table: &Table, take: Take<'_>) {
-        if matches!(self.asked, Asked::About(ids) if ids.is_empty()) {
+        if *self.asked == Asked::nothing() {
             return;
         }
         let mut edges = Edges { asked: self.asked, all: BTreeSet::new() };
@@ -268,7 +266,9 @@ impl<'a> Known<'a> {
     }
 
     fn observed(self, edges: &mut Edges<'a>) {
-        for (id, issuance) in self.facts.issuances() {
+        // There may be very many, and agents issue nothing.
+        let issued = ["credential", "principal"].iter().any(|kind| self.asked.wants_any(kind));
+        for (id, issuance) in self.facts.issuances().filter(|_| issued) {
             let parent = issuance.parent.as_deref().map(|parent| ("credential", parent));
             let makers = parent.into_iter().chain(issuance.actor.as_deref().map(|actor| ("principal", actor)));
             edges.extend(makers.map(|maker| (maker, "issued", ("credential", id.as_str()), "observed", issuance.at)));

@@ -1,7 +1,7 @@
 //! The reference tables that a rule may join as of an event's time: one list of columns, from which Arrow schemas, docs
 //! and messages about unknown names come. What stands in them comes from lineage, or from a rule's test.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringViewBuilder, TimestampMicrosecondArray};
@@ -26,8 +26,9 @@ pub struct Table {
     /// How many of the first columns say what a row is about: a later row about the same takes the place of an earlier
     /// one. With none, every row stands for itself and for ever.
     pub key: usize,
-    /// The columns whose ids name what a row is about: rows can be asked for by these.
-    pub ids: &'static [&'static str],
+    /// The columns that name what a row is about, by kind and id: rows can be asked for by these. Where the kind is
+    /// always the same, no column tells it.
+    pub ids: &'static [(Option<&'static str>, &'static str)],
     pub columns: &'static [Column],
 }
 
@@ -43,17 +44,49 @@ pub enum Cell {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     All,
-    /// Those about one of these.
-    About(BTreeSet<String>),
+    /// Those about one of these ids, by kind.
+    About(BTreeMap<String, BTreeSet<String>>),
 }
 
 impl Asked {
+    /// The kind of what is asked for by its id alone.
+    pub const ANY: &str = "";
+
     #[must_use]
-    pub fn wants(&self, id: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::About(ids) => ids.contains(id),
+    pub fn nothing() -> Self {
+        Self::About(BTreeMap::new())
+    }
+
+    pub fn ask(&mut self, kind: &str, id: &str) {
+        let Self::About(about) = self else { return };
+        if !about.contains_key(kind) {
+            about.insert(kind.to_owned(), BTreeSet::new());
         }
+        if let Some(ids) = about.get_mut(kind).filter(|ids| !ids.contains(id)) {
+            ids.insert(id.to_owned());
+        }
+    }
+
+    #[must_use]
+    pub fn wants(&self, kind: &str, id: &str) -> bool {
+        self.ids(kind).is_none_or(|mut sets| sets.any(|ids| ids.contains(id)))
+    }
+
+    /// Whether anything of this kind is asked for.
+    #[must_use]
+    pub fn wants_any(&self, kind: &str) -> bool {
+        self.ids(kind).is_none_or(|mut sets| sets.next().is_some())
+    }
+
+    /// The ids of this kind that are asked for; `None` where all are.
+    #[must_use]
+    pub fn of(&self, kind: &str) -> Option<BTreeSet<&str>> {
+        Some(self.ids(kind)?.flatten().map(String::as_str).collect())
+    }
+
+    fn ids(&self, kind: &str) -> Option<impl Iterator<Item = &BTreeSet<String>>> {
+        let Self::About(about) = self else { return None };
+        Some([kind, Self::ANY].into_iter().filter_map(|kind| about.get(kind)))
     }
 }
 
@@ -76,7 +109,7 @@ pub const TABLES: &[Table] = &[
         name: "credentials",
         doc: "one row for each credential that was declared, or seen issued or used",
         key: 1,
-        ids: &["credential"],
+        ids: &[(None, "credential")],
         columns: &[
             column("credential", Text, "its id, never its value"),
             column("kind", Text, "its kind, where it was seen issued"),
@@ -94,7 +127,7 @@ pub const TABLES: &[Table] = &[
         name: "owners",
         doc: "one row for each credential, principal or agent of which something says whose it is",
         key: 2,
-        ids: &["subject"],
+        ids: &[(Some("subject_kind"), "subject")],
         columns: &[
             column("subject_kind", Text, "credential, principal or agent"),
             column("subject", Text, "id of what is owned"),
@@ -110,7 +143,7 @@ pub const TABLES: &[Table] = &[
         name: "edges",
         doc: "one row for each thing that something has to do with another; a row stays",
         key: 0,
-        ids: &["from_id", "to_id"],
+        ids: &[(Some("from_kind"), "from_id"), (Some("to_kind"), "to_id")],
         columns: &[
             column("from_kind", Text, "owner, agent, principal or credential"),
             column("from_id", Text, "its id"),

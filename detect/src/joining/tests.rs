@@ -155,12 +155,17 @@ proptest! {
 #[test]
 fn events_ask_for_what_they_join_and_for_all_where_no_id_is_given() {
     let sql = "SELECT c.owner FROM events e JOIN credentials c ON c.credential = e.credential \
-               LEFT JOIN edges g ON g.from_kind = 'agent' AND g.to_id = e.actor \
+               LEFT JOIN edges g ON g.to_kind = 'principal' AND g.to_id = e.actor AND g.from_kind = 'agent' \
                LEFT JOIN owners o ON o.subject_kind = 'agent' WHERE c.owner IS NOT NULL";
     let detector = detector(sql, &[]);
     let asked =
         detector.questions(&events(&[(1, "k", "a", "allowed"), (2, "k", "b", "denied"), (3, "l", "a", "denied")]));
-    let about = |ids: &[&str]| Asked::About(ids.iter().map(|id| (*id).to_owned()).collect());
-    let expected = [("credentials", about(&["k", "l"])), ("edges", about(&["a", "b"])), ("owners", Asked::All)];
+    let about = |kind: &str, ids: [&str; 2]| {
+        let mut asked = Asked::nothing();
+        ids.into_iter().for_each(|id| asked.ask(kind, id));
+        asked
+    };
+    let credentials = about(Asked::ANY, ["k", "l"]);
+    let expected = [("credentials", credentials), ("edges", about("principal", ["a", "b"])), ("owners", Asked::All)];
     assert_eq!(asked, expected.into_iter().collect());
 }

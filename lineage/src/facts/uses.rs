@@ -63,16 +63,16 @@ impl Uses {
     /// Each credential that is asked for and its first use, by id.
     #[must_use]
     pub fn credentials<'a>(&'a self, asked: &'a Asked) -> Vec<(&'a str, Micros)> {
-        match asked {
-            Asked::All => self.first.kept(),
-            Asked::About(ids) => self.first.of(ids),
-        }
+        asked.of("credential").map_or_else(|| self.first.kept(), |ids| self.first.of(&ids))
     }
 
     /// Who used what, and since when, of what is asked for.
     pub fn users<'a>(&'a self, asked: &Asked) -> impl Iterator<Item = (Use<'a>, Micros)> {
-        let used = self.by.all().filter_map(|(key, at)| Some((Use::of(key)?, at)));
-        used.filter(|(one, _)| asked.wants(one.credential) || asked.wants(one.id))
+        let credentials = asked.wants_any("credential");
+        let perhaps = move |key: &str| credentials || key.split('\t').next().is_some_and(|kind| asked.wants_any(kind));
+        let used = self.by.all().filter(move |(key, _)| perhaps(key));
+        let used = used.filter_map(|(key, at)| Some((Use::of(key)?, at)));
+        used.filter(|(one, _)| asked.wants("credential", one.credential) || asked.wants(one.kind, one.id))
     }
 }
 
@@ -80,35 +80,42 @@ impl Uses {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Firsts {
     times: HashMap<String, Micros>,
+    /// As many as are kept are earlier than this: it and what is later never will be.
+    #[serde(default)]
+    full: Option<(Micros, String)>,
 }
 
 impl Firsts {
     fn see(&mut self, name: &str, at: Micros) {
         if let Some(known) = self.times.get_mut(name) {
             *known = at.min(*known);
-        } else {
+        } else if !self.is_too_late(name, at) {
             self.times.insert(name.to_owned(), at);
             self.trim();
         }
     }
 
+    fn is_too_late(&self, name: &str, at: Micros) -> bool {
+        self.full.as_ref().is_some_and(|(time, first)| (at, name) >= (*time, first.as_str()))
+    }
+
     fn know(&self, other: &Self) -> bool {
-        other.times.iter().all(|(name, at)| self.times.get(name).is_some_and(|known| known <= at))
+        let known = |name: &String, at| self.times.get(name).is_some_and(|known| known <= at);
+        other.times.iter().all(|(name, at)| known(name, at) || self.is_too_late(name, *at))
     }
 
     fn merge(&mut self, other: Self) {
-        for (name, at) in other.times {
-            self.times.entry(name).and_modify(|known| *known = at.min(*known)).or_insert(at);
-            self.trim();
-        }
+        self.full = self.full.take().into_iter().chain(other.full).min();
+        other.times.into_iter().for_each(|(name, at)| self.see(&name, at));
     }
 
-    /// Cut back rarely: what was dropped was later than as many others as are kept, and stays so.
+    /// Cut back rarely.
     fn trim(&mut self) {
         if self.times.len() > KEPT + SLACK
             && let Some((time, name)) = self.too_many().map(|(time, name)| (time, name.to_owned()))
         {
             self.times.retain(|known, at| (*at, known.as_str()) < (time, &name));
+            self.full = Some((time, name));
         }
     }
 
@@ -137,8 +144,8 @@ impl Firsts {
         all
     }
 
-    fn of<'a>(&self, names: &'a BTreeSet<String>) -> Vec<(&'a str, Micros)> {
-        let known = names.iter().filter_map(|name| Some((name.as_str(), *self.times.get(name)?)));
+    fn of<'a>(&self, names: &BTreeSet<&'a str>) -> Vec<(&'a str, Micros)> {
+        let known = names.iter().filter_map(|name| Some((*name, *self.times.get(*name)?)));
         known.filter(self.keeps()).collect()
     }
 }
@@ -168,6 +175,19 @@ mod tests {
             forwards.credentials(&Asked::All) == backwards.credentials(&Asked::All)
                 && forwards.credentials(&Asked::All) == merged.credentials(&Asked::All)
         );
+    }
+
+    #[test]
+    fn what_would_not_be_kept_tells_nothing_new() {
+        let known = seen(0..3 * KEPT);
+        let mut other = Uses::default();
+        other.first("late", Micros(i64::MAX));
+        assert!(known.know(&other) && !Uses::default().know(&other));
+        let mut merged = Uses::default();
+        merged.merge(known.clone());
+        assert!(merged.know(&other), "it stays so where it is merged into another");
+        other.first("early", Micros(-1));
+        assert!(!known.know(&other) && !merged.know(&other));
     }
 
     #[test]
