@@ -196,7 +196,7 @@ impl Enricher {
             agent_evidence: event.owned("agent_evidence").or_else(|| call?.agent_evidence.clone()),
             tool: event.owned("tool").or_else(|| call?.tool.clone()),
             prompt_ref: event.owned("prompt_ref").or_else(prompt),
-            parent: issuance.and_then(|issuance| issuance.parent.clone()),
+            parent: issuance.and_then(|issuance| issuance.parent.as_deref().map(str::to_owned)),
             age: made.map(|made| (time.0.saturating_sub(made.0)) as f64 / DAY),
             from_static: from_static && unknown_parent && event.text("credential_lifetime") == Some("ephemeral"),
             ..Verdict::default()

@@ -8,10 +8,10 @@
 mod observe;
 mod uses;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 
-use keytrail_model::Micros;
+use keytrail_model::{Micros, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::arn;
@@ -33,15 +33,15 @@ const CHAIN: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Issuance {
     pub at: Micros,
-    pub event_id: String,
-    pub action: String,
+    pub event_id: Box<str>,
+    pub action: Text,
     /// The credential that was used to issue it.
-    pub parent: Option<String>,
-    pub actor: Option<String>,
-    pub kind: Option<String>,
-    pub lifetime: Option<String>,
-    pub until: Option<String>,
-    pub issued_for: Option<String>,
+    pub parent: Option<Text>,
+    pub actor: Option<Text>,
+    pub kind: Option<Text>,
+    pub lifetime: Option<Text>,
+    pub until: Option<Box<str>>,
+    pub issued_for: Option<Text>,
 }
 
 /// A principal (user, role, service account, application) was created.
@@ -65,6 +65,32 @@ pub struct ToolCall {
     pub user_agent: Option<String>,
 }
 
+/// Texts that many facts hold, each once: of two it makes no difference which.
+#[derive(Clone, Debug, Default)]
+struct Pool(HashSet<Text>);
+
+impl PartialEq for Pool {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Pool {}
+
+impl Pool {
+    fn share(&mut self, text: &mut Text) {
+        match self.0.get(text.as_str()) {
+            Some(known) => *text = known.clone(),
+            None => drop(self.0.insert(text.clone())),
+        }
+    }
+
+    /// Those that somebody still holds stay.
+    fn forget(&mut self) {
+        self.0.retain(Text::is_shared);
+    }
+}
+
 /// Prompts of one session or actor by time and event id.
 type Prompts = BTreeMap<(Micros, String), String>;
 
@@ -81,6 +107,8 @@ pub struct Facts {
     /// Session keys that ended before this may have been forgotten.
     #[serde(default)]
     forgotten: Option<Micros>,
+    #[serde(skip)]
+    shared: Pool,
 }
 
 impl Facts {
@@ -160,7 +188,7 @@ impl Facts {
 
     /// Takes over what other facts know. The order of merging does not matter.
     pub fn merge(&mut self, other: Self) {
-        other.issued.into_iter().for_each(|(key, fact)| keep_earliest(&mut self.issued, key, fact));
+        other.issued.into_iter().for_each(|(key, fact)| self.keep_issuance(key, fact));
         other.created.into_iter().for_each(|(key, fact)| keep_earliest(&mut self.created, key, fact));
         other.tools.into_iter().for_each(|(key, fact)| keep_earliest(&mut self.tools, key, fact));
         self.uses.merge(other.uses);
@@ -169,6 +197,14 @@ impl Facts {
             let known = self.prompts.entry(key).or_default();
             prompts.into_iter().for_each(|(at, reference)| keep_earliest(known, at, reference));
         }
+    }
+
+    /// There can be very many, of few actions and actors.
+    fn keep_issuance(&mut self, credential: String, mut fact: Issuance) {
+        let Issuance { action, parent, actor, kind, lifetime, issued_for, .. } = &mut fact;
+        let texts = [parent, actor, kind, lifetime, issued_for].into_iter().flatten();
+        texts.chain([action]).for_each(|text| self.shared.share(text));
+        keep_earliest(&mut self.issued, credential, fact);
     }
 
     /// Drops tool calls and prompts that no event at or after `watermark` can refer to, and where session keys came from
@@ -211,6 +247,7 @@ impl Facts {
         self.issued.retain(|_, issued| issued.end().is_none_or(|end| end >= before));
         if self.issued.len() < known {
             self.forgotten = self.forgotten.max(Some(before));
+            self.shared.forget();
         }
     }
 }

@@ -15,6 +15,12 @@ impl Text {
     pub fn as_str(&self) -> &str {
         self
     }
+
+    /// Whether others hold it too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
 }
 
 impl Deref for Text {

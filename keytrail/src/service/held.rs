@@ -1,7 +1,6 @@
 //! How records wait in the store for their turn: redacted, packed, each with its place. Read back they are a chunk again,
 //! and become the same events.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -56,8 +55,9 @@ pub fn pack(lane: &str, batches: &[EventBatch], arrived: Micros) -> Result<Optio
 
 /// The chunk that it was.
 pub fn unpack(body: &[u8]) -> Result<Chunk> {
-    let mut bytes = Vec::new();
-    zstd::stream::read::Decoder::new(body)?.take(UNPACKED_MAX).read_to_end(&mut bytes)?;
+    let size = zstd::zstd_safe::get_frame_content_size(body).ok().flatten().context("held records of unknown size")?;
+    ensure!(size <= UNPACKED_MAX, "held records would be {size} bytes");
+    let bytes = zstd::bulk::decompress(body, usize::try_from(size)?)?;
     let end = bytes.iter().position(|byte| *byte == b'\n').context("held records without a head")?;
     let head: Head = serde_json::from_slice(bytes.get(..end).unwrap_or_default())?;
     let mut start = end + 1;

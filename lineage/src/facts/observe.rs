@@ -1,6 +1,6 @@
 //! Reading facts out of the columns of an event batch. What counts as a fact is decided here, row by row.
 
-use keytrail_model::EventBatch;
+use keytrail_model::{EventBatch, Text};
 
 use super::{Creation, Facts, Issuance, ToolCall, actor_key, keep_earliest, name_key, session_key};
 use crate::arn;
@@ -34,19 +34,20 @@ impl Facts {
 
     fn observe_issuance(&mut self, batch: &EventBatch, row: usize) {
         let Some(child) = batch.text("issued_credential", row).filter(|child| !child.is_empty()) else { return };
-        let parent = text(batch, "credential", row).filter(|parent| parent != child);
+        let told = |column: &str| batch.text(column, row).filter(|text| !text.is_empty());
+        let shared = |column: &str| told(column).map(Text::from);
         let issuance = Issuance {
             at: batch.time(row),
-            event_id: text(batch, "event_id", row).unwrap_or_default(),
-            action: text(batch, "action", row).unwrap_or_default(),
-            parent,
-            actor: text(batch, "actor", row),
-            kind: text(batch, "issued_kind", row),
-            lifetime: text(batch, "issued_lifetime", row),
-            until: text(batch, "issued_until", row),
-            issued_for: text(batch, "issued_for", row),
+            event_id: told("event_id").unwrap_or_default().into(),
+            action: shared("action").unwrap_or_default(),
+            parent: shared("credential").filter(|parent| parent.as_str() != child),
+            actor: shared("actor"),
+            kind: shared("issued_kind"),
+            lifetime: shared("issued_lifetime"),
+            until: told("issued_until").map(Into::into),
+            issued_for: shared("issued_for"),
         };
-        keep_earliest(&mut self.issued, child.to_owned(), issuance);
+        self.keep_issuance(child.to_owned(), issuance);
     }
 
     fn observe_creation(&mut self, batch: &EventBatch, row: usize) {
