@@ -59,13 +59,15 @@ impl Reader {
     /// Compression is told by the first bytes, not by the name.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self, ReadError> {
         let origin = path.display().to_string();
-        let input = Input::open(path).map_err(|fault| ReadError::Io { path: origin.clone(), fault })?;
+        let input = Input::open(path, limits.inflate_ratio_max)
+            .map_err(|fault| ReadError::Io { path: origin.clone(), fault })?;
         Ok(Self::new(&origin, input, limits))
     }
 
     /// The same over bytes that are already here, such as a message.
     pub fn over(origin: &str, bytes: Vec<u8>, limits: &Limits) -> Result<Self, ReadError> {
-        let input = Input::over(bytes).map_err(|fault| ReadError::Io { path: origin.to_owned(), fault })?;
+        let input = Input::over(bytes, limits.inflate_ratio_max)
+            .map_err(|fault| ReadError::Io { path: origin.to_owned(), fault })?;
         Ok(Self::new(origin, input, limits))
     }
 
@@ -76,7 +78,8 @@ impl Reader {
         size: u64,
         limits: &Limits,
     ) -> Result<Self, ReadError> {
-        let input = Input::new(from, size).map_err(|fault| ReadError::Io { path: origin.to_owned(), fault })?;
+        let input = Input::new(from, size, limits.inflate_ratio_max)
+            .map_err(|fault| ReadError::Io { path: origin.to_owned(), fault })?;
         Ok(Self::new(origin, input, limits))
     }
 

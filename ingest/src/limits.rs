@@ -14,6 +14,8 @@ pub struct Limits {
     pub depth_max: usize,
     /// What one envelope may inflate to in one step and in total. 256 MiB.
     pub inflate_max: usize,
+    /// How many times the size of what is packed may come of it. Logs pack to a tenth, the dullest to a hundredth: 500.
+    pub inflate_ratio_max: u64,
 }
 
 impl Default for Limits {
@@ -24,6 +26,7 @@ impl Default for Limits {
             document_bytes_max: 256 << 20,
             depth_max: 128,
             inflate_max: 256 << 20,
+            inflate_ratio_max: 500,
         }
     }
 }

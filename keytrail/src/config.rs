@@ -182,6 +182,8 @@ pub struct LimitsConfig {
     pub depth_max: usize,
     /// What one envelope may inflate to.
     pub inflate_max: usize,
+    /// How many times its size may come of a packed file, object, message or body.
+    pub inflate_ratio_max: u64,
 }
 
 impl Default for LimitsConfig {
@@ -192,6 +194,7 @@ impl Default for LimitsConfig {
             document_bytes_max: limits.document_bytes_max,
             depth_max: limits.depth_max,
             inflate_max: limits.inflate_max,
+            inflate_ratio_max: limits.inflate_ratio_max,
         }
     }
 }
@@ -204,6 +207,7 @@ impl LimitsConfig {
             document_bytes_max: self.document_bytes_max,
             depth_max: self.depth_max,
             inflate_max: self.inflate_max,
+            inflate_ratio_max: self.inflate_ratio_max,
             ..Limits::default()
         }
     }

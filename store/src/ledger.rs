@@ -21,6 +21,8 @@ pub struct Mark {
     pub events: u64,
     /// What this step adds when written; the total when read.
     pub rejects: u64,
+    /// When it was last written, by the writer's clock; the step says it when written.
+    pub at: Micros,
 }
 
 /// The ledger of one source in numbers.
@@ -36,12 +38,13 @@ pub struct LedgerTotal {
     pub events: u64,
     /// Records that could not be read.
     pub rejects: u64,
-    /// When a row was last written, by the caller's clock.
+    /// When the row was written that was longest not, and when one was last, by the caller's clock.
+    pub first: Micros,
     pub last: Micros,
 }
 
-/// Origin, position, done, events, rejects.
-type Row = (String, i64, i64, i64, i64);
+/// Origin, position, done, events, rejects, when it was last written.
+type Row = (String, i64, i64, i64, i64, i64);
 
 /// How many origins one statement asks for or writes.
 const CHUNK: usize = 500;
@@ -52,6 +55,8 @@ const FORGET: u64 = 2_000;
 /// The row that counts what rows counted which are forgotten.
 pub const FORGOTTEN: &str = "(forgotten)";
 
+const TOTALS: &str = "SELECT source, count(*), CAST(sum(done) AS BIGINT), CAST(sum(events) AS BIGINT), \
+                      CAST(sum(rejects) AS BIGINT), min(at), max(at)";
 const HEAD: &str = "INSERT INTO ledger (source, origin, position, done, events, rejects, at) VALUES";
 const TAIL: &str = "ON CONFLICT (source, origin) DO UPDATE SET position = excluded.position, done = excluded.done, \
                     events = ledger.events + excluded.events, rejects = ledger.rejects + excluded.rejects, \
@@ -64,39 +69,27 @@ impl Store {
         marks(&mut connection, source, origins).await.map_err(|error| self.sql(error))
     }
 
-    /// The rows of a source and when each was last written, in the order of origins, those after `after_origin`.
-    pub async fn ledger(
-        &self,
-        source: &str,
-        after_origin: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<(Mark, Micros)>, StoreError> {
+    /// The rows of a source in the order of origins, those after `after_origin`.
+    pub async fn ledger(&self, source: &str, after_origin: Option<&str>, limit: u32) -> Result<Vec<Mark>, StoreError> {
         let sql = "SELECT origin, position, done, events, rejects, at FROM ledger \
                    WHERE source = $1 AND ($2 IS NULL OR origin > $2) ORDER BY origin LIMIT $3";
         let select = sqlx::query_as(sql).bind(key(source)).bind(after_origin.map(key)).bind(i64::from(limit));
-        let rows: Vec<(String, i64, i64, i64, i64, i64)> =
-            select.fetch_all(&self.pool).await.map_err(|error| self.sql(error))?;
-        let rows = rows.into_iter().map(|(origin, position, done, events, rejects, at)| {
-            (mark((origin, position, done, events, rejects)), Micros(at))
-        });
-        Ok(rows.collect())
+        let rows: Vec<Row> = select.fetch_all(&self.pool).await.map_err(|error| self.sql(error))?;
+        Ok(rows.into_iter().map(mark).collect())
     }
 
     /// Every source's totals, by source.
     pub async fn ledger_totals(&self) -> Result<Vec<LedgerTotal>, StoreError> {
-        let sql = "SELECT source, count(*), CAST(sum(done) AS BIGINT), CAST(sum(events) AS BIGINT), \
-                   CAST(sum(rejects) AS BIGINT), max(at) FROM ledger GROUP BY source ORDER BY source";
-        let rows: Vec<(String, i64, i64, i64, i64, i64)> =
-            sqlx::query_as(sql).fetch_all(&self.pool).await.map_err(|error| self.sql(error))?;
-        let totals = rows.into_iter().map(|(source, origins, done, events, rejects, last)| LedgerTotal {
-            source,
-            origins: count(origins),
-            done: count(done),
-            events: count(events),
-            rejects: count(rejects),
-            last: Micros(last),
-        });
-        Ok(totals.collect())
+        let sql = format!("{TOTALS} FROM ledger GROUP BY source ORDER BY source");
+        let rows = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&self.pool).await;
+        Ok(rows.map_err(|error| self.sql(error))?.into_iter().map(total).collect())
+    }
+
+    /// The totals of one source; `None` where nothing of it was taken in.
+    pub async fn ledger_total(&self, source: &str) -> Result<Option<LedgerTotal>, StoreError> {
+        let sql = format!("{TOTALS} FROM ledger WHERE source = $1 GROUP BY source");
+        let row = sqlx::query_as(AssertSqlSafe(sql)).bind(key(source)).fetch_optional(&self.pool).await;
+        Ok(row.map_err(|error| self.sql(error))?.map(total))
     }
 
     /// Forgets how far an origin was read, so that it is read again.
@@ -135,7 +128,7 @@ pub(crate) async fn marks(
         let asked: BTreeMap<String, &String> = origins.iter().map(|origin| (key(origin), origin)).collect();
         let list = binds(2, asked.len());
         let sql = format!(
-            "SELECT origin, position, done, events, rejects FROM ledger WHERE source = $1 AND origin IN ({list})"
+            "SELECT origin, position, done, events, rejects, at FROM ledger WHERE source = $1 AND origin IN ({list})"
         );
         let mut select = sqlx::query_as(AssertSqlSafe(sql)).persistent(false).bind(key(source));
         for origin in asked.keys() {
@@ -163,7 +156,7 @@ async fn forget(connection: &mut AnyConnection, source: &str, begins: &str, befo
     let sum = |of: fn(&(i64, i64)) -> i64| count(gone.iter().map(of).sum());
     let (events, rejects) = (sum(|row| row.0), sum(|row| row.1));
     if !gone.is_empty() {
-        let all = Mark { origin: FORGOTTEN.to_owned(), position: 0, done: true, events, rejects };
+        let all = Mark { origin: FORGOTTEN.to_owned(), done: true, events, rejects, ..Mark::default() };
         write(connection, source, before, &[all]).await?;
     }
     Ok(gone.len() as u64)
@@ -200,6 +193,11 @@ fn merged(marks: &[Mark]) -> BTreeMap<String, Mark> {
     merged
 }
 
-fn mark((origin, position, done, events, rejects): Row) -> Mark {
-    Mark { origin, position, done: done != 0, events: count(events), rejects: count(rejects) }
+fn total((source, origins, done, events, rejects, first, last): (String, i64, i64, i64, i64, i64, i64)) -> LedgerTotal {
+    let (origins, done, events, rejects) = (count(origins), count(done), count(events), count(rejects));
+    LedgerTotal { source, origins, done, events, rejects, first: Micros(first), last: Micros(last) }
+}
+
+fn mark((origin, position, done, events, rejects, at): Row) -> Mark {
+    Mark { origin, position, done: done != 0, events: count(events), rejects: count(rejects), at: Micros(at) }
 }

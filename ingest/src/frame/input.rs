@@ -13,6 +13,9 @@ pub(super) const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 const GZIP: &[u8] = b"\x1F\x8B";
 const ZSTD: &[u8] = b"\x28\xB5\x2F\xFD";
 
+/// So much may come of anything, however small.
+const RATIO_FREE: u64 = 16 << 20;
+
 /// Beginnings of files that are not what we read, and what to do with them.
 const FOREIGN: &[(&[u8], &str)] = &[
     (b"\xFF\xFE\0\0", "UTF-32 text; convert it with `iconv -f UTF-32 -t UTF-8`"),
@@ -41,28 +44,29 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, ratio_max: u64) -> io::Result<Self> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
-        Self::new(BufReader::with_capacity(128 << 10, file), size)
+        Self::new(BufReader::with_capacity(128 << 10, file), size, ratio_max)
     }
 
-    pub(super) fn over(bytes: Vec<u8>) -> io::Result<Self> {
+    pub(super) fn over(bytes: Vec<u8>, ratio_max: u64) -> io::Result<Self> {
         let size = bytes.len() as u64;
-        Self::new(Cursor::new(bytes), size)
+        Self::new(Cursor::new(bytes), size, ratio_max)
     }
 
-    pub(super) fn new(source: impl Read + Send + 'static, size: u64) -> io::Result<Self> {
+    pub(super) fn new(source: impl Read + Send + 'static, size: u64, ratio_max: u64) -> io::Result<Self> {
         let read = Arc::new(AtomicU64::new(0));
         let mut source = Counted { source, read: Arc::clone(&read) };
         let mut first = Vec::new();
         (&mut source).take(4).read_to_end(&mut first)?;
         let (gzip, zstd) = (first.starts_with(GZIP), first.starts_with(ZSTD));
         let source = Cursor::new(first).chain(source);
+        let bounded = |source| Unpacked { source, packed: Arc::clone(&read), bytes: 0, ratio_max };
         let source: Box<dyn Read + Send> = if gzip {
-            Box::new(MultiGzDecoder::new(source))
+            Box::new(bounded(Box::new(MultiGzDecoder::new(source))))
         } else if zstd {
-            Box::new(zstd::Decoder::new(source)?)
+            Box::new(bounded(Box::new(zstd::Decoder::new(source)?)))
         } else {
             Box::new(source)
         };
@@ -94,6 +98,23 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// Ends where it becomes far larger than what it is unpacked from.
+struct Unpacked {
+    source: Box<dyn Read + Send>,
+    packed: Arc<AtomicU64>,
+    bytes: u64,
+    ratio_max: u64,
+}
+
+impl Read for Unpacked {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let got = self.source.read(into)?;
+        self.bytes += got as u64;
+        let most = self.packed.load(Ordering::Relaxed).saturating_mul(self.ratio_max).max(RATIO_FREE);
+        if self.bytes > most { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(got) }
+    }
+}
+
 /// Why a file that begins like this is not read at all.
 pub(super) fn foreign(head: &[u8]) -> Option<String> {
     let known = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, what)| *what);
@@ -106,6 +127,11 @@ pub(super) fn remedy(fault: &io::Error) -> String {
     match fault.kind() {
         io::ErrorKind::UnexpectedEof => {
             "truncated: the compressed file ends in the middle; fetch it again, what came before was read".to_owned()
+        }
+        io::ErrorKind::FileTooLarge => {
+            "unpacks to far more than its size, as no log does; what came before was read, `limits.inflate_ratio_max` \
+             says how much may come"
+                .to_owned()
         }
         _ => format!("cannot be read further ({fault}); fetch the file again, what came before was read"),
     }

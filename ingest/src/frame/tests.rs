@@ -242,3 +242,21 @@ proptest! {
         let _ = elements(&bytes);
     }
 }
+
+#[test]
+fn what_unpacks_to_far_more_than_a_log_does_ends_there() {
+    let line = format!("{{\"a\":\"{}\"}}\n", "x".repeat(4 << 10));
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    let mut zstd = zstd::Encoder::new(Vec::new(), 1).expect("room");
+    for _ in 0..32 << 8 {
+        packed.write_all(line.as_bytes()).expect("room");
+        zstd.write_all(line.as_bytes()).expect("room");
+    }
+    for bomb in [packed.finish().expect("packed"), zstd.finish().expect("packed")] {
+        let seen = read_with(&bomb, &Limits::default());
+        let [reject] = seen.rejects.as_slice() else { panic!("{:?}", seen.rejects) };
+        assert!(reject.reason.starts_with("unpacks to far more than its size"), "{}", reject.reason);
+        let bytes = seen.records.len() * line.len();
+        assert!((15 << 20..=17 << 20).contains(&bytes), "{bytes} of {}", (32 << 8) * line.len());
+    }
+}

@@ -249,8 +249,8 @@ impl Source for Files {
         true
     }
 
-    fn resume(&mut self, known: Vec<(String, i64, bool)>) {
-        self.resumed = known.into_iter().map(|(origin, position, done)| (origin, (position, done))).collect();
+    fn resume(&mut self, known: Vec<super::Resumed>) {
+        self.resumed = known.into_iter().map(|known| (known.origin, (known.position, known.done))).collect();
     }
 
     async fn check(&mut self) -> Vec<Check> {
@@ -286,15 +286,18 @@ impl Source for Files {
         })
     }
 
-    async fn refill(&mut self, gaps: &[Gap]) -> Result<(), SourceError> {
+    async fn refill(&mut self, gaps: &[Gap]) -> Result<Vec<String>, SourceError> {
         self.look()?;
+        let mut gone = Vec::new();
         for gap in gaps {
-            if let Some(known) = self.known.get_mut(&gap.origin) {
-                known.position = gap.range.map_or(0, |(from, _)| u64::try_from(from).unwrap_or_default());
-                known.lines = if known.whole { 0 } else { tail::lines_before(&known.path, known.position) };
-            }
+            let Some(known) = self.known.get_mut(&gap.origin) else {
+                gone.push(gap.origin.clone());
+                continue;
+            };
+            known.position = gap.range.map_or(0, |(from, _)| u64::try_from(from).unwrap_or_default());
+            known.lines = if known.whole { 0 } else { tail::lines_before(&known.path, known.position) };
         }
-        Ok(())
+        Ok(gone)
     }
 }
 

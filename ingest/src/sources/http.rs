@@ -19,13 +19,15 @@ use axum::routing::{get, post};
 use keytrail_model::Micros;
 use ring::hmac;
 use serde::Deserialize;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::files::{Files, FilesConfig};
 use super::secret::same_secret;
-use super::{Check, Delivery, Gap, Lag, Listing, Receipt, Source, SourceError, Surroundings};
+use super::{Check, Delivery, Gap, Lag, Listing, Receipt, Resumed, Source, SourceError, Surroundings};
 use crate::Limits;
+use body::Unread;
 use spool::{Spool, Told};
 
 #[derive(Clone, Debug, Deserialize)]
@@ -73,13 +75,13 @@ struct Open {
     key: Key,
     spool: Spool,
     limits: Limits,
+    body_max: usize,
     spool_max: u64,
 }
 
 pub struct Http {
     files: Files,
     open: Arc<Open>,
-    body_max: usize,
     at: SocketAddr,
     /// Once it listens, which it does from the first time that it is asked for something.
     server: Option<JoinHandle<()>>,
@@ -102,7 +104,7 @@ impl Http {
         let spool = Spool::open(&config.spool).map_err(fault)?;
         let limits =
             Limits { document_bytes_max: config.body_max, inflate_max: config.body_max, ..around.limits.clone() };
-        let open = Arc::new(Open { key, spool, limits, spool_max: config.spool_max });
+        let open = Arc::new(Open { key, spool, limits, body_max: config.body_max, spool_max: config.spool_max });
         let files = FilesConfig {
             at: config.spool.display().to_string(),
             every: "100ms".to_owned(),
@@ -110,7 +112,7 @@ impl Http {
             named: true,
         };
         let files = Files::open(name, &files, around)?;
-        Ok(Self { files, open, body_max: config.body_max, at, server: None })
+        Ok(Self { files, open, at, server: None })
     }
 
     /// Listens, if it does not yet; and where.
@@ -119,7 +121,7 @@ impl Http {
             let fault = |fault| SourceError::unreachable(format!("listening on {}", self.at), fault);
             let listener = TcpListener::bind(self.at).await.map_err(fault)?;
             self.at = listener.local_addr().map_err(fault)?;
-            let routes = routes(Arc::clone(&self.open), self.body_max);
+            let routes = routes(Arc::clone(&self.open));
             self.server = Some(tokio::spawn(serve(listener, routes)));
         }
         Ok(self.at)
@@ -155,7 +157,8 @@ async fn serve(listener: TcpListener, routes: Router) {
     }
 }
 
-fn routes(open: Arc<Open>, body_max: usize) -> Router {
+fn routes(open: Arc<Open>) -> Router {
+    let body_max = open.body_max;
     Router::new()
         .route("/v1/push", post(push))
         .route("/services/collector", post(collect))
@@ -184,22 +187,21 @@ async fn take(open: &Open, headers: &HeaderMap, body: &[u8], splunk: bool) -> Re
     if !open.key.admits(headers, body) {
         return Err(Refused {
             status: StatusCode::UNAUTHORIZED,
-            said: "a valid token or signature is needed",
+            said: "a valid token or signature is needed".to_owned(),
             code: 4,
         });
     }
     if open.spool.bytes() > open.spool_max {
-        let said = "more is waiting than may wait; send again later";
+        let said = "more is waiting than may wait; send again later".to_owned();
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, said, code: 9 });
     }
-    let said = "the body holds no JSON record; send JSON lines, an array or documents";
-    let lines = tokio::task::block_in_place(|| body::lines(body, &open.limits, splunk));
-    let lines = lines.ok_or(Refused { status: StatusCode::BAD_REQUEST, said, code: 6 })?;
+    let lines = tokio::task::block_in_place(|| body::lines(body, &open.limits, open.body_max, splunk));
+    let lines = lines.map_err(|why| Refused::unread(why, open.body_max))?;
     let records = lines.records;
     match open.spool.put(lines.bytes).await {
         Told::Kept => Ok(records),
         Told::Full => {
-            let said = "it cannot be kept right now; send again later";
+            let said = "it cannot be kept right now; send again later".to_owned();
             Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, said, code: 9 })
         }
     }
@@ -226,18 +228,34 @@ impl Key {
 
 struct Refused {
     status: StatusCode,
-    said: &'static str,
+    said: String,
     /// By Splunk's list.
     code: u8,
 }
 
 impl Refused {
+    fn unread(why: Unread, most: usize) -> Self {
+        let (status, said) = match why {
+            Unread::NoRecord => {
+                let said = "the body holds no JSON record; send JSON lines, an array or documents";
+                (StatusCode::BAD_REQUEST, said.to_owned())
+            }
+            Unread::TooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, format!("the body unpacks to more than {most} bytes; send it in parts"))
+            }
+            Unread::Broken(why) => {
+                (StatusCode::BAD_REQUEST, format!("nothing of the body is kept, for it cannot be read whole: {why}"))
+            }
+        };
+        Self { status, said, code: 6 }
+    }
+
     fn plain(&self) -> Response {
-        self.answer(format!("{{\"error\":\"{}\"}}\n", self.said))
+        self.answer(format!("{}\n", json!({ "error": self.said })))
     }
 
     fn splunk(&self) -> Response {
-        self.answer(format!("{{\"text\":\"{}\",\"code\":{}}}\n", self.said, self.code))
+        self.answer(format!("{}\n", json!({ "text": self.said, "code": self.code })))
     }
 
     fn answer(&self, body: String) -> Response {
@@ -284,7 +302,7 @@ impl Source for Http {
         true
     }
 
-    fn resume(&mut self, known: Vec<(String, i64, bool)>) {
+    fn resume(&mut self, known: Vec<Resumed>) {
         self.files.resume(known);
     }
 
@@ -300,7 +318,7 @@ impl Source for Http {
         Ok(Listing::NotProvable("senders keep no list of what they sent".to_owned()))
     }
 
-    async fn refill(&mut self, gaps: &[Gap]) -> Result<(), SourceError> {
+    async fn refill(&mut self, gaps: &[Gap]) -> Result<Vec<String>, SourceError> {
         self.files.refill(gaps).await
     }
 }

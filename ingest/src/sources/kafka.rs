@@ -33,13 +33,15 @@ use self::config::{Settings, Start};
 use self::context::{Callbacks, Key, settled_elsewhere};
 use self::lanes::Lanes;
 use self::refill::{Range, Refills};
-use super::{Check, Delivery, Gap, Lag, Listing, Receipt, Source, SourceError, Surroundings};
+use super::{Check, Delivery, Gap, Lag, Listing, Receipt, Resumed, Source, SourceError, Surroundings};
 
-pub use self::config::{EntraConfig, KafkaConfig, OauthConfig, PlainConfig, SaslConfig};
+pub use self::config::{EntraConfig, KafkaConfig, ManagedConfig, OauthConfig, PlainConfig, SaslConfig};
 
 /// How long events are listened for where nothing else can be done.
 const TURN: Duration = Duration::from_millis(100);
 const LEAVE_WAIT: Duration = Duration::from_secs(3);
+/// By how much a producer's clock may be ahead.
+const SKEW: i64 = 60 * Micros::SECOND;
 
 pub struct Kafka {
     settings: Arc<Settings>,
@@ -69,7 +71,16 @@ struct Found {
     /// Which partitions there are, where that could be told.
     existing: Option<Vec<Key>>,
     committed: BTreeMap<Key, i64>,
-    marks: BTreeMap<Key, (i64, i64)>,
+    marks: BTreeMap<Key, Marks>,
+}
+
+/// Where a partition begins and ends.
+#[derive(Clone, Copy)]
+struct Marks {
+    low: i64,
+    high: i64,
+    /// It began to be written after it was read as far as the ledger knows: it is another one.
+    another: bool,
 }
 
 /// How much was gathered, and since when.
@@ -152,7 +163,8 @@ impl Kafka {
     fn take(&mut self, message: &BorrowedMessage<'_>) {
         let key = (message.topic().to_owned(), message.partition());
         let payload = message.payload().unwrap_or_default();
-        if self.lanes.take(&key, message.offset(), payload, &self.settings.limits) {
+        let written = message.timestamp().to_millis().map(|millis| Micros(millis.saturating_mul(1_000)));
+        if self.lanes.take(&key, (message.offset(), written), payload, &self.settings.limits) {
             self.gathering.count += 1;
             self.gathering.bytes += payload.len();
             self.gathering.since.get_or_insert_with(Instant::now);
@@ -230,12 +242,20 @@ impl Kafka {
         let (new, astray) = (self.lanes.unsettled(), std::mem::take(&mut self.astray));
         let keys = if astray { self.lanes.keys() } else { new.clone() };
         let assigned = keys.iter().filter_map(|key| Some((key.clone(), self.lanes.assignment(key)?))).collect();
+        let known: BTreeMap<Key, _> =
+            new.iter().filter_map(|key| Some((key.clone(), self.lanes.known(key)?))).collect();
         let settings = Arc::clone(&self.settings);
         let answer = tokio::spawn(async move {
             let found = probe::ask(&settings, move |probe| {
                 let committed = probe.committed(&new)?;
                 let unknown = keys.iter().filter(|key| astray || !committed.contains_key(*key));
-                let marks = unknown.map(|key| Ok((key.clone(), probe.watermarks(key)?)));
+                let marks = unknown.map(|key| {
+                    let (low, high) = probe.watermarks(key)?;
+                    let read = known.get(key).filter(|_| !committed.contains_key(key));
+                    let another =
+                        read.map_or(Ok(false), |(to, at)| probe.begins_after(key, *to, Micros(at.0 + SKEW)))?;
+                    Ok((key.clone(), Marks { low, high, another }))
+                });
                 let marks = marks.collect::<Result<_, SourceError>>()?;
                 Ok(Found { existing: probe.partitions().ok(), committed, marks })
             });
@@ -245,8 +265,8 @@ impl Kafka {
     }
 
     /// Puts a partition that has no position, or one outside of what is kept, where it has to be read from.
-    fn place(&mut self, key: &Key, (low, high): (i64, i64)) {
-        let reached = self.lanes.reached(key);
+    fn place(&mut self, key: &Key, Marks { low, high, another }: Marks) {
+        let (reached, known) = (self.lanes.reached(key), self.lanes.known(key));
         let start = self.settings.start;
         let Some(lane) = self.lanes.get_mut(key) else { return };
         match lane.position() {
@@ -258,8 +278,8 @@ impl Kafka {
                 if at < low { lane.starts(low) } else { lane.starts_over(low) }
             }
             // It was read before and has lost its group's offset, so it was made anew.
-            None if reached.is_some() => lane.starts_over(low),
-            None if start == Start::Earliest => lane.starts(low),
+            None if reached || another => lane.starts_over(low),
+            None if known.is_some() || start == Start::Earliest => lane.starts_unknown(low, high),
             None => lane.starts(high),
         }
     }
@@ -396,8 +416,9 @@ impl Source for Kafka {
         true
     }
 
-    fn resume(&mut self, known: Vec<(String, i64, bool)>) {
-        self.lanes.know(known.iter().filter_map(|(origin, ..)| lanes::key(origin)));
+    fn resume(&mut self, known: Vec<Resumed>) {
+        self.lanes
+            .know(known.iter().filter_map(|known| Some((lanes::key(&known.origin)?, (known.position, known.at)))));
     }
 
     fn exhausted(&self) -> bool {
@@ -430,15 +451,19 @@ impl Source for Kafka {
     }
 
     /// By who has read nothing yet: these alone, whoever has the partitions.
-    async fn refill(&mut self, gaps: &[Gap]) -> Result<(), SourceError> {
+    async fn refill(&mut self, gaps: &[Gap]) -> Result<Vec<String>, SourceError> {
         self.outside = self.consumer.is_none();
+        let mut gone = Vec::new();
         for gap in gaps {
-            let (Some(key), Some((from, to))) = (lanes::key(&gap.origin), gap.range) else { continue };
+            let (Some(key), Some((from, to))) = (lanes::key(&gap.origin), gap.range) else {
+                gone.push(gap.origin.clone());
+                continue;
+            };
             match self.lanes.get_mut(&key) {
                 Some(lane) => lane.refill(from),
                 None => self.refills.want(Range { key, from, to }),
             }
         }
-        Ok(())
+        Ok(gone)
     }
 }

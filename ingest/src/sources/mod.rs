@@ -18,6 +18,7 @@ mod secret;
 #[path = "../../../tests/servers/server.rs"]
 mod server;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,6 +33,8 @@ pub use secret::same_secret;
 
 /// Starts the reason of a reject that stands for a delivery which broke off: it is given back and not committed.
 pub const BROKEN: &str = "broken off: ";
+
+const MONTH: i64 = 30 * 86_400 * Micros::SECOND;
 
 /// What a source knows a delivery by.
 pub type Receipt = u64;
@@ -65,6 +68,9 @@ pub enum Extent {
     Piece { from: i64, to: i64 },
     /// The same of a log that was made anew: what is known of how far it was read holds no longer.
     Anew { from: i64, to: i64 },
+    /// The same of a log of which the provider does not know how far it was read: from its oldest on, when it went up to
+    /// `end`, its first record `written` then. The ledger may know it, or another of that name from before.
+    Oldest { from: i64, to: i64, end: i64, written: Option<Micros> },
 }
 
 /// A transport. One task owns it and calls it; what must go on meanwhile (extending a lease, heartbeats) it does itself.
@@ -111,8 +117,10 @@ pub trait Source: Send {
         false
     }
 
-    /// What the ledger knows: origin, position, and whether it is done.
-    fn resume(&mut self, _known: Vec<(String, i64, bool)>) {}
+    fn resume(&mut self, _known: Vec<Resumed>) {}
+
+    /// When something of it was last taken in, before this start: what came since is still to be read.
+    fn left_off(&mut self, _at: Micros) {}
 
     /// What it may and may not do, each with the remedy.
     async fn check(&mut self) -> Vec<Check>;
@@ -123,8 +131,28 @@ pub trait Source: Send {
     /// What the provider says there is of this time, to be held against the ledger.
     async fn listing(&mut self, since: Micros, until: Micros) -> Result<Listing, SourceError>;
 
-    /// Has `next` hand these over again, whatever was acknowledged.
-    async fn refill(&mut self, gaps: &[Gap]) -> Result<(), SourceError>;
+    /// Has `next` hand these over again, whatever was acknowledged. Gives the origins of those that cannot be had again.
+    async fn refill(&mut self, gaps: &[Gap]) -> Result<Vec<String>, SourceError>;
+}
+
+/// What the ledger knows of an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    pub origin: String,
+    pub position: i64,
+    pub done: bool,
+    /// When it was last taken in.
+    pub at: Micros,
+}
+
+/// Of windows of that width which are done, the start of the first that is not, within a month before the last of them:
+/// what is left open from before, somebody asked for only a part of.
+fn first_undone(done: impl Iterator<Item = Micros>, width: i64) -> Option<Micros> {
+    let done: BTreeSet<Micros> = done.collect();
+    let last = *done.last()?;
+    let recent = || done.range(Micros(last.0 - MONTH)..);
+    let hole = recent().zip(recent().skip(1)).find(|(left, right)| right.0 - left.0 > width);
+    Some(Micros(hole.map_or(last, |(left, _)| *left).0 + width))
 }
 
 /// One thing that a source needs.
@@ -207,5 +235,20 @@ impl SourceError {
     #[must_use]
     pub fn config(name: &str, fault: impl Into<String>) -> Self {
         Self::Config { name: name.to_owned(), fault: fault.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_window_that_is_not_done_is_the_one_to_go_on_with() {
+        let undone = |done: &[i64]| first_undone(done.iter().map(|at| Micros(*at)), 5).map(|at| at.0);
+        assert_eq!(undone(&[]), None);
+        assert_eq!(undone(&[10, 5, 0]), Some(15));
+        assert_eq!(undone(&[0, 5, 20, 25]), Some(10), "however much was asked for since");
+        let long_ago = -MONTH - 100;
+        assert_eq!(undone(&[long_ago, 0, 5, 10]), Some(15), "a time that was asked for by itself");
     }
 }

@@ -129,7 +129,7 @@ async fn hold_against(global: &Global, config: &Config, opened: Sources, period:
     let mut rows = Rows::new(&["source", "listed", "taken_in", "gaps", "provable", "said"]);
     let mut gaps = 0;
     for (name, mut source) in opened {
-        let Found { listed, taken, gaps: missing, provable, said } =
+        let Found { listed, taken, gaps: missing, provable, said, .. } =
             reconcile((&name, source.as_mut()), &store, (since, until)).await?;
         gaps += missing.len();
         for gap in &missing {

@@ -1,5 +1,6 @@
 //! Taking in once more: what reconcile finds missing, and what became rejects.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use keytrail_ingest::sources::{Gap, Source};
 use keytrail_model::Micros;
 use keytrail_store::{FORGOTTEN, Store};
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::reconcile::{Missing, reconcile};
 use super::settings::Settings;
@@ -46,7 +48,8 @@ fn gap(missing: Missing) -> Option<Gap> {
     }
 }
 
-/// Takes in again every origin of which something became a reject. What was read of it before is known by its id.
+/// Takes in again every origin of which something became a reject, and can be had again. What was read of it before is
+/// known by its id.
 pub async fn replay_rejects(config: &Config, pack: &Pack, (name, source): (&str, Box<dyn Source>)) -> Result<u64> {
     let store = config.open_store(None).await?;
     let gaps = rejected(&store, name).await?;
@@ -60,15 +63,13 @@ async fn rejected(store: &Store, name: &str) -> Result<Vec<Gap>> {
     let (mut gaps, mut after) = (Vec::new(), None);
     loop {
         let page = store.ledger(name, after.as_deref(), 10_000).await?;
-        let Some((last, _)) = page.last() else { return Ok(gaps) };
+        let Some(last) = page.last() else { return Ok(gaps) };
         after = Some(last.origin.clone());
-        for (mark, _) in page.into_iter().filter(|(mark, _)| mark.rejects > 0 && mark.origin != FORGOTTEN) {
+        let rejected = page.into_iter().filter(|mark| mark.rejects > 0 && mark.origin != FORGOTTEN);
+        gaps.extend(rejected.map(|mark| {
             let range = (!mark.done).then_some((0, mark.position));
-            if range.is_none() {
-                store.reopen(name, &mark.origin).await?;
-            }
-            gaps.push(Gap { origin: mark.origin, range, since: Micros(0), until: Micros(i64::MAX) });
-        }
+            Gap { origin: mark.origin, range, since: Micros(0), until: Micros(i64::MAX) }
+        }));
     }
 }
 
@@ -83,7 +84,15 @@ async fn take(
     let settings = Arc::new(Settings::of(config)?);
     store.reserve(&[super::leader::SHARD.to_owned()]).await?;
     let (_keep, stages) = watch::channel(Arc::new(Stages::build(pack, config.limits.limits())?));
-    source.refill(gaps).await?;
+    let gone: BTreeSet<String> = source.refill(gaps).await?.into_iter().collect();
+    if let Some(first) = gone.first() {
+        let (count, all) = (gone.len(), gaps.len());
+        let fault = format!("{count} of {all} cannot be had from `{name}` again, such as {first}");
+        if count == all {
+            bail!("{fault}");
+        }
+        warn!("{fault}");
+    }
     let shared = Arc::new(Shared::of(std::iter::once(name.to_owned())));
     let mut taker = Taker::new(name.to_owned(), source, store, (settings, shared), stages)?;
     taker.again = again;

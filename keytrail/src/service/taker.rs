@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use keytrail_ingest::Chunk;
-use keytrail_ingest::sources::{BROKEN, Chunks, Delivery, Extent, Part, Source, SourceError};
+use keytrail_ingest::sources::{BROKEN, Chunks, Delivery, Extent, Part, Resumed, Source, SourceError};
 use keytrail_model::{EntryBody, Micros, Place, Reject};
 use keytrail_store::{Expected, Intake, Mark, Store, StoreError, TakenIn, entry};
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use super::metrics;
 use super::reading::{Counted, Reading};
-use super::reconcile::reconcile;
+use super::reconcile::{Before, reconcile};
 use super::settings::Settings;
 use super::shared::{Shared, Stop, Trouble};
 use super::stages::Stages;
@@ -37,8 +37,11 @@ const ASK_LAG: Duration = Duration::from_mins(1);
 const RECONCILE: Duration = Duration::from_hours(1);
 /// How long a message is remembered that came: by far longer than one whose acknowledgement was lost takes to come again.
 const REMEMBERED: i64 = 7 * 86_400 * Micros::SECOND;
-/// How far back it is held against the list.
+/// How far back it is held against the list: a day, and where it begins or something is missing, a week.
 const LISTED: i64 = 86_400 * Micros::SECOND;
+const LISTED_MOST: i64 = 7 * LISTED;
+/// By how much a producer's clock may be ahead.
+const SKEW: i64 = 60 * Micros::SECOND;
 /// Faults in a row that end a run over what is there.
 const FAULTS: u32 = 5;
 const TICK: Duration = Duration::from_secs(2);
@@ -65,6 +68,11 @@ pub struct Taker {
     lanes: BTreeMap<String, Instant>,
     asked: Option<Instant>,
     reconciled: Instant,
+    /// From when on it is held against the list the next time, where that is more than a day, and never from before it
+    /// was first read.
+    listed_from: Option<Micros>,
+    first: Micros,
+    missing: Before,
     forgot: Instant,
     faults: u32,
     backoff: Duration,
@@ -103,6 +111,7 @@ impl Taker {
     ) -> Result<Self> {
         let reading = Reading::over(&stages.borrow_and_update())?;
         let now = Instant::now();
+        let first = (settings.now)();
         Ok(Self {
             name,
             source,
@@ -116,6 +125,9 @@ impl Taker {
             lanes: BTreeMap::new(),
             asked: None,
             reconciled: now,
+            listed_from: None,
+            first,
+            missing: Before::default(),
             forgot: now,
             faults: 0,
             backoff: BACKOFF,
@@ -126,14 +138,10 @@ impl Taker {
 
     /// Until it is stopped. What the source cannot do is told and tried again; nothing ends it.
     pub async fn run(mut self, mut stop: Stop) -> Result<()> {
-        self.begin(&mut stop).await;
+        self.begin(&mut stop).await?;
         while !stop.is_set() {
             if let Err(error) = self.turn(&mut stop).await {
-                self.failed(&error);
-                self.faults += 1;
-                if self.settings.once && self.faults >= FAULTS {
-                    return Err(error.context(format!("source `{}` gives nothing", self.name)));
-                }
+                self.fails(error)?;
                 let pause = self.backoff;
                 self.backoff = (pause * 2).min(BACKOFF_MAX);
                 tokio::select! { () = sleep(pause) => {}, () = stop.wait() => {} }
@@ -155,16 +163,36 @@ impl Taker {
         Ok(self.taken)
     }
 
-    async fn begin(&mut self, stop: &mut Stop) {
-        while self.source.resumes() && !stop.is_set() {
-            match known(&self.store, &self.name).await {
-                Ok(known) => return self.source.resume(known),
-                Err(error) => {
-                    self.failed(&error.into());
-                    tokio::select! { () = sleep(BACKOFF) => {}, () = stop.wait() => {} }
-                }
-            }
+    async fn begin(&mut self, stop: &mut Stop) -> Result<()> {
+        while !stop.is_set()
+            && let Err(error) = self.go_on().await
+        {
+            self.fails(error.into())?;
+            tokio::select! { () = sleep(BACKOFF) => {}, () = stop.wait() => {} }
         }
+        Ok(())
+    }
+
+    /// Tells what failed; of a run over what is there, too many in a row end it.
+    fn fails(&mut self, error: anyhow::Error) -> Result<()> {
+        self.failed(&error);
+        self.faults += 1;
+        match self.settings.once && self.faults >= FAULTS {
+            true => Err(error.context(format!("source `{}` gives nothing", self.name))),
+            false => Ok(()),
+        }
+    }
+
+    /// Tells the source how far it came before.
+    async fn go_on(&mut self) -> Result<(), StoreError> {
+        if let Some(total) = self.store.ledger_total(&self.name).await? {
+            self.source.left_off(total.last);
+            (self.first, self.listed_from) = (total.first, Some(total.first));
+        }
+        if self.source.resumes() {
+            self.source.resume(known(&self.store, &self.name).await?);
+        }
+        Ok(())
     }
 
     fn failed(&self, error: &anyhow::Error) {
@@ -213,7 +241,7 @@ impl Taker {
         let silent = self.source.knows_its_end() || self.came.elapsed() >= SILENCE;
         self.shared.exhausted(&self.name, silent && self.source.exhausted());
         self.shared.progress(&self.name, (self.settings.now)());
-        self.look_for_gaps().await;
+        self.look_for_gaps(false).await;
         self.name_lanes().await?;
         self.tick(silent).await
     }
@@ -254,27 +282,38 @@ impl Taker {
         }
         self.asked = Some(Instant::now());
         match self.source.lag().await {
-            Ok(lag) => metrics::lag(&self.name, lag.waiting),
+            Ok(lag) => metrics::lag(&self.name, lag),
             Err(fault) => warn!(source = self.name, "how far behind it is cannot be told: {fault}"),
         }
+        // A list can take long to be checked: where something always comes, it is put off, but not for ever.
+        self.look_for_gaps(true).await;
         if self.forgot.elapsed() >= RECONCILE {
             self.forgot = Instant::now();
             self.forget().await;
         }
     }
 
-    /// Holds it against its provider's list. Not while it has something to give: a list can take long to be checked.
-    async fn look_for_gaps(&mut self) {
-        if self.settings.once || self.reconciled.elapsed() < RECONCILE {
+    /// Holds it against its provider's list, if that was not done for long.
+    async fn look_for_gaps(&mut self, busy: bool) {
+        let every = if busy { RECONCILE * 2 } else { RECONCILE };
+        if self.settings.once || self.reconciled.elapsed() < every {
             return;
         }
         self.reconciled = Instant::now();
         // What is on its way is no gap.
         let late = self.settings.lateness.get(&self.name).copied().unwrap_or(0);
         let until = Micros((self.settings.now)().0 - late);
-        let times = (Micros(until.0 - LISTED), until);
+        let day = Micros(until.0 - LISTED);
+        let from = self.listed_from.map_or(day, |from| from.min(day)).max(Micros(until.0 - LISTED_MOST));
+        let times = (from.max(self.first.min(until)), until);
         match reconcile((&self.name, self.source.as_mut()), &self.store, times).await {
-            Ok(found) => metrics::gaps(&self.name, found.gaps.len()),
+            Ok(found) if found.provable => {
+                let gaps = self.missing.gaps(&found, busy);
+                // What was missing is looked for again.
+                self.listed_from = found.earliest;
+                metrics::reconciled(&self.name, &found, gaps);
+            }
+            Ok(_) => {}
             Err(fault) => warn!(source = self.name, "it cannot be held against its provider's list: {fault:#}"),
         }
     }
@@ -291,12 +330,11 @@ impl Taker {
 
     async fn deliver(&mut self, delivery: Delivery) -> Result<()> {
         self.shared.exhausted(&self.name, false);
-        self.came = Instant::now();
         let receipt = delivery.receipt;
         let lanes: Vec<String> = delivery.parts.iter().map(|part| part.lane.clone()).collect();
         let done = self.take(delivery).await;
-        let now = Instant::now();
-        self.lanes.extend(lanes.into_iter().map(|lane| (lane, now)));
+        self.came = Instant::now();
+        self.lanes.extend(lanes.into_iter().map(|lane| (lane, self.came)));
         match &done {
             Ok(()) => self.source.ack(receipt).await?,
             Err(_) => self.source.nack(receipt).await?,
@@ -323,27 +361,36 @@ impl Taker {
 
     async fn part(&mut self, part: Part, marks: &BTreeMap<String, Mark>, step: &mut Step) -> Result<()> {
         let Part { origin, extent, lane, mut chunks } = part;
+        let mut mark = marks.get(&origin).cloned();
+        if self.again && extent == Extent::Whole && mark.as_ref().is_some_and(|mark| mark.done && mark.rejects > 0) {
+            // It is known as done, and would be passed over.
+            self.store.reopen(&self.name, &origin).await?;
+            mark = Some(Mark::default());
+        }
+        let extent = resolved(extent, mark.as_ref());
         let once_more = self.again && matches!(extent, Extent::Piece { .. });
-        let mark = marks.get(&origin).filter(|_| !once_more);
-        let Some(mut at) = beginning(extent, mark) else {
+        let mark = mark.filter(|_| !once_more);
+        let Some(began) = beginning(extent, mark.as_ref()) else {
             metrics::repeated(&self.name);
             return Ok(());
         };
         if !once_more {
-            step.expect(&origin, mark.map(|mark| mark.position));
+            step.expect(&origin, mark.as_ref().map(|mark| mark.position));
         }
         if let (Extent::Piece { from, .. }, Some(mark)) = (extent, mark)
             && from > mark.position
         {
+            // Counted, but not as a reject of this origin: it cannot be read again.
             step.reject(gone(&origin, mark.position, from));
+            metrics::hole(&self.name);
         }
+        let (mut at, mut counted) = (began, (0, 0));
         if extent == Extent::Whole && at == 0 {
             match tokio::task::block_in_place(|| alone(chunks)) {
                 Ok(chunk) => return self.join(step, lane, origin, chunk),
                 Err(all) => chunks = all,
             }
         }
-        let mut counted = (0, 0);
         loop {
             let read = tokio::task::block_in_place(|| chunks.next());
             let Some(read) = read else { break };
@@ -351,11 +398,11 @@ impl Taker {
                 Err(reject) if reject.reason.starts_with(BROKEN) => {
                     return Err(SourceError::unreachable(reject.position.to_string(), reject.reason).into());
                 }
-                read => read.map(|chunk| rest_of(chunk, at)),
+                read => read.map(|chunk| rest_of(chunk, began)),
             };
             let next = read.as_ref().ok().and_then(last_byte).map(|byte| byte + 1);
             let first = read.as_ref().ok().and_then(first_byte);
-            if step.bytes >= STEP && !once_more && first.is_some_and(|first| first > at) {
+            if step.bytes >= STEP && !once_more && first.is_some_and(|first| first >= at) {
                 step.mark(&origin, at, false, &mut counted);
                 self.commit(step).await?;
                 step.expect(&origin, Some(at));
@@ -377,7 +424,9 @@ impl Taker {
         match extent {
             Extent::Piece { .. } if once_more => {}
             Extent::Whole => step.mark(&origin, at, true, &mut counted),
-            Extent::Piece { to, .. } | Extent::Anew { to, .. } => step.mark(&origin, to, false, &mut counted),
+            Extent::Piece { to, .. } | Extent::Anew { to, .. } | Extent::Oldest { to, .. } => {
+                step.mark(&origin, to, false, &mut counted);
+            }
         }
         Ok(())
     }
@@ -461,14 +510,33 @@ fn alone(mut chunks: Chunks) -> Result<Chunk, Chunks> {
 }
 
 /// What the ledger knows of a source: origin, position, and whether it is done.
-pub async fn known(store: &Store, source: &str) -> Result<Vec<(String, i64, bool)>, StoreError> {
+pub async fn known(store: &Store, source: &str) -> Result<Vec<Resumed>, StoreError> {
     let (mut known, mut after) = (Vec::new(), None);
     loop {
         let page = store.ledger(source, after.as_deref(), 10_000).await?;
-        let Some((last, _)) = page.last() else { return Ok(known) };
+        let Some(last) = page.last() else { return Ok(known) };
         after = Some(last.origin.clone());
-        known.extend(page.into_iter().map(|(mark, _)| (mark.origin, mark.position, mark.done)));
+        known.extend(page.into_iter().map(|Mark { origin, position, done, at, .. }| Resumed {
+            origin,
+            position,
+            done,
+            at,
+        }));
     }
+}
+
+/// Of a log that its provider begins at the oldest, whether the ledger knows this one or another of that name: one that
+/// was longer, or was read before the first record of this one was written.
+fn resolved(extent: Extent, mark: Option<&Mark>) -> Extent {
+    let Extent::Oldest { from, to, end, written } = extent else { return extent };
+    let Some(Mark { origin, position, at, .. }) = mark else { return Extent::Piece { from, to } };
+    let later = from < *position && written.is_some_and(|written| written.0 > at.0.saturating_add(SKEW));
+    if *position > end || later {
+        warn!(origin, position, end, "was made anew; it is read from its oldest on");
+        return Extent::Anew { from, to };
+    }
+    info!(origin, position, "the group knows nothing of it; the ledger does, and what was read is passed over");
+    Extent::Piece { from, to }
 }
 
 /// From where a part is read; `None` where all of it is there already.
@@ -477,7 +545,7 @@ fn beginning(extent: Extent, mark: Option<&Mark>) -> Option<i64> {
         (Extent::Whole, Some(mark)) => (!mark.done).then_some(mark.position),
         (Extent::Piece { from, to }, Some(mark)) => (mark.position < to).then(|| mark.position.max(from)),
         (Extent::Whole, None) => Some(0),
-        (Extent::Piece { from, .. }, None) | (Extent::Anew { from, .. }, _) => Some(from),
+        (Extent::Piece { from, .. }, None) | (Extent::Anew { from, .. } | Extent::Oldest { from, .. }, _) => Some(from),
     }
 }
 
@@ -511,7 +579,7 @@ impl Step {
 
     fn mark(&mut self, origin: &str, position: i64, done: bool, counted: &mut (u64, u64)) {
         let (events, rejects) = std::mem::take(counted);
-        self.intake.marks.push(Mark { origin: origin.to_owned(), position, done, events, rejects });
+        self.intake.marks.push(Mark { origin: origin.to_owned(), position, done, events, rejects, ..Mark::default() });
     }
 
     /// All are counted, so many are kept.

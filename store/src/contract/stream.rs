@@ -7,7 +7,7 @@ use super::samples::{finding, found, rejected};
 use crate::{Expected, FindingFilter, Held, Intake, Lease, LedgerTotal, Mark, Store, TakenIn};
 
 pub fn mark(origin: &str, position: i64, done: bool) -> Mark {
-    Mark { origin: origin.to_owned(), position, done, events: 10, rejects: 1 }
+    Mark { origin: origin.to_owned(), position, done, events: 10, rejects: 1, at: Micros(position) }
 }
 
 pub fn held(lane: &str, first: i64, size: usize) -> Held {
@@ -73,15 +73,23 @@ async fn the_ledger_adds_up_and_is_read_in_pages() {
         intake.marks = ["é", "b", "a", "Z", "b"].iter().zip(1..).map(|(o, p)| mark(o, p, *o == "a")).collect();
         assert!(taken(&store, &intake).await);
         let page = store.ledger("s", None, 3).await.expect("rows");
-        let origins: Vec<&str> = page.iter().map(|(mark, _)| mark.origin.as_str()).collect();
+        let origins: Vec<&str> = page.iter().map(|mark| mark.origin.as_str()).collect();
         assert_eq!(origins, ["Z", "a", "b"]);
-        let twice = Mark { events: 20, rejects: 2, ..mark("b", 5, false) };
-        assert_eq!(page[2], (twice, Micros(1)));
+        assert_eq!(page[2], Mark { events: 20, rejects: 2, at: Micros(1), ..mark("b", 5, false) });
         let rest = store.ledger("s", Some("b"), 3).await.expect("rows");
-        assert_eq!((rest.len(), rest[0].0.origin.as_str()), (1, "é"));
-        let total =
-            LedgerTotal { source: "s".to_owned(), origins: 4, done: 1, events: 50, rejects: 5, last: Micros(1) };
-        assert_eq!(store.ledger_totals().await.expect("totals"), [total]);
+        assert_eq!((rest.len(), rest[0].origin.as_str()), (1, "é"));
+        let total = LedgerTotal {
+            source: "s".to_owned(),
+            origins: 4,
+            done: 1,
+            events: 50,
+            rejects: 5,
+            first: Micros(1),
+            last: Micros(1),
+        };
+        assert_eq!(store.ledger_totals().await.expect("totals"), std::slice::from_ref(&total));
+        assert_eq!(store.ledger_total("s").await.expect("a total"), Some(total));
+        assert_eq!(store.ledger_total("another").await.expect("an answer"), None);
         assert_eq!(store.forget_done("s", "", Micros(1)).await.expect("a count"), 0);
         assert_eq!(store.forget_done("s", "another/", Micros(2)).await.expect("a count"), 0);
         assert_eq!(store.forget_done("s", "", Micros(2)).await.expect("a count"), 1);

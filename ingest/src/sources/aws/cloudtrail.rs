@@ -16,7 +16,9 @@ use tokio::time::{Instant, sleep};
 use super::access::Access;
 use super::lookup::{Lookup, Pages, WHAT};
 use super::{length, now};
-use crate::sources::{Check, Delivery, Extent, Gap, Lag, Listing, Part, Receipt, Source, SourceError, Surroundings};
+use crate::sources::{
+    Check, Delivery, Extent, Gap, Lag, Listing, Part, Receipt, Resumed, Source, SourceError, Surroundings, first_undone,
+};
 
 const WINDOW: i64 = 300 * Micros::SECOND;
 
@@ -49,6 +51,8 @@ pub struct CloudTrail {
     lookup: Arc<Lookup>,
     every: Duration,
     overlap: i64,
+    /// Whether it is said at which time to begin.
+    begins: bool,
     /// Start of the next window.
     at: Micros,
     /// Windows that are to come again, and not before when.
@@ -81,6 +85,7 @@ impl CloudTrail {
             lookup: Arc::new(Lookup::new(Client::from_conf(quiet))),
             every,
             overlap: micros(overlap),
+            begins: config.since.is_some(),
             at: first(since),
             again: VecDeque::new(),
             open: HashMap::new(),
@@ -110,14 +115,20 @@ impl CloudTrail {
         })
     }
 
+    /// The start of the window that is meant.
+    fn started(&self, origin: &str) -> Option<Micros> {
+        let (region, start) = origin.strip_prefix("lookup/")?.split_once('/')?;
+        Micros::parse(start).filter(|_| region == self.region).map(|start| start.bucket(WINDOW))
+    }
+
     /// The windows of a gap.
     fn windows(&self, gap: &Gap) -> Result<Vec<Micros>, SourceError> {
-        let of_region = gap.origin.strip_prefix("lookup/").and_then(|rest| rest.split_once('/'));
-        let of_region = of_region.filter(|(region, _)| *region == self.region);
-        if let Some(start) = of_region.and_then(|(_, start)| Micros::parse(start)) {
-            return Ok(vec![start.bucket(WINDOW)]);
+        if let Some(start) = self.started(&gap.origin) {
+            return Ok(vec![start]);
         }
-        let (since, until) = (first(gap.since), gap.until.min(now()));
+        // What may still change is left to when its time has come.
+        let over = Micros(now().0 - self.overlap - WINDOW);
+        let (since, until) = (first(gap.since), gap.until.min(over));
         if !gap.origin.is_empty() || since >= until {
             let fault = format!("`{}` is no window of CloudTrail in {}", gap.origin, self.region);
             return Err(SourceError::config(&self.name, fault));
@@ -168,6 +179,18 @@ impl Source for CloudTrail {
         Ok(())
     }
 
+    fn resumes(&self) -> bool {
+        !self.begins
+    }
+
+    /// The first window that was not read, though it be longer ago.
+    fn resume(&mut self, known: Vec<Resumed>) {
+        let done = known.iter().filter(|known| known.done).filter_map(|known| self.started(&known.origin));
+        if let Some(undone) = first_undone(done, WINDOW) {
+            self.at = self.at.min(first(undone));
+        }
+    }
+
     async fn check(&mut self) -> Vec<Check> {
         let until = now().bucket(WINDOW);
         let said = self.lookup.page((Micros(until.0 - WINDOW), until), 1, None).await;
@@ -188,11 +211,15 @@ impl Source for CloudTrail {
         Ok(Listing::NotProvable(why.to_owned()))
     }
 
-    async fn refill(&mut self, gaps: &[Gap]) -> Result<(), SourceError> {
+    async fn refill(&mut self, gaps: &[Gap]) -> Result<Vec<String>, SourceError> {
+        let mut gone = Vec::new();
         for gap in gaps {
-            let windows = self.windows(gap)?;
-            self.again.extend(windows.into_iter().map(|window| (Instant::now(), window)));
+            match self.windows(gap) {
+                Ok(windows) => self.again.extend(windows.into_iter().map(|window| (Instant::now(), window))),
+                Err(_) if !gap.origin.is_empty() => gone.push(gap.origin.clone()),
+                Err(fault) => return Err(fault),
+            }
         }
-        Ok(())
+        Ok(gone)
     }
 }

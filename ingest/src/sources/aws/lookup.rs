@@ -146,7 +146,8 @@ impl Pages {
     fn add(&mut self, events: &[Event]) {
         let mut chunk = Chunk::of(&*self.origin, Vec::new(), Vec::new());
         for event in events {
-            let place = Place { record: Some(self.number), byte: self.number, ..Place::default() };
+            // All in one place: asked again, what comes where may be another event, so it is read whole or not at all.
+            let place = Place { record: Some(self.number), ..Place::default() };
             self.number += 1;
             let Some(record) = event.cloud_trail_event() else {
                 let reason = "CloudTrail gave an event without its record; look it up by its id".to_owned();

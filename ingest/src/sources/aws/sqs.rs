@@ -8,7 +8,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use keytrail_model::Micros;
 use serde::Deserialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::access::{Access, fault};
 use super::keys::Keys;
@@ -81,6 +81,8 @@ pub struct Sqs {
     current: Option<Taken>,
     /// To be handed over again.
     ahead: VecDeque<Announced>,
+    /// Only that is, and messages are left to who works.
+    outside: bool,
     open: HashMap<Receipt, Handed>,
     receipts: Receipt,
 }
@@ -117,6 +119,7 @@ impl Sqs {
             tail: None,
             current: None,
             ahead: VecDeque::new(),
+            outside: false,
             open: HashMap::new(),
             receipts: 0,
         })
@@ -207,6 +210,10 @@ impl Source for Sqs {
             if let Some(again) = self.again().await? {
                 return Ok(Some(again));
             }
+            if self.outside {
+                sleep_until(until).await;
+                return Ok(None);
+            }
             if self.current.is_none() {
                 let (queue, in_flight) = (&self.queue, self.in_flight);
                 let tail = self.tail.get_or_insert_with(|| queue.tail(in_flight));
@@ -273,22 +280,24 @@ impl Source for Sqs {
         listing::all(&self.objects, &self.list, self.keys.as_ref(), (since, until)).await
     }
 
-    async fn refill(&mut self, gaps: &[Gap]) -> Result<(), SourceError> {
-        let mut foreign = Vec::new();
+    /// Objects; a message is gone once it was deleted.
+    async fn refill(&mut self, gaps: &[Gap]) -> Result<Vec<String>, SourceError> {
+        self.outside = self.tail.is_none();
+        let mut gone = Vec::new();
         for gap in gaps {
             match Announced::parse(&gap.origin) {
-                Some(object) if self.ahead.len() < REFILL => {
+                Some(_) if self.ahead.len() >= REFILL => {
+                    let fault = format!("more than {REFILL} objects are missing: ask for a shorter time");
+                    return Err(SourceError::config(&self.name, fault));
+                }
+                Some(object) => {
                     let folder = self.list.iter().find(|folder| folder.bucket == object.bucket);
                     let region = folder.and_then(|folder| folder.region.clone());
                     self.ahead.push_back(Announced { region, ..object });
                 }
-                _ => foreign.push(gap.origin.as_str()),
+                None => gone.push(gap.origin.clone()),
             }
         }
-        let Some(first) = foreign.first() else { return Ok(()) };
-        let count = foreign.len();
-        let fault =
-            format!("{count} cannot be handed over again, the first is `{first}`; only objects can, {REFILL} at once");
-        Err(SourceError::config(&self.name, fault))
+        Ok(gone)
     }
 }

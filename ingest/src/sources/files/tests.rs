@@ -73,7 +73,7 @@ async fn it_goes_on_where_the_ledger_says() {
     let [(origin, ..)] = all(&mut before).await.try_into().expect("one piece");
     append(&folder.path().join("a.jsonl"), "{\"a\":3}\n");
     let mut after = source(folder.path());
-    after.resume(vec![(origin, 16, false)]);
+    after.resume(vec![crate::sources::Resumed { origin, position: 16, done: false, at: Micros(0) }]);
     let [(_, extent, lines)] = all(&mut after).await.try_into().expect("one piece");
     assert_eq!((extent, lines), (Extent::Piece { from: 16, to: 24 }, vec!["3 {\"a\":3}".to_owned()]));
 }

@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
 use super::durations::{duration, now};
-use super::{Check, Delivery, Extent, Gap, Lag, Listing, Part, Receipt, Source, SourceError, Surroundings};
+use super::{Check, Delivery, Extent, Gap, Lag, Listing, Part, Receipt, Resumed, Source, SourceError, Surroundings};
 use api::Api;
 use records::{Records, Window};
 
@@ -61,7 +61,7 @@ pub struct GithubConfig {
     pub overlap: String,
     /// Records of one request, 1 to 100.
     pub page: u32,
-    /// Where to begin, RFC 3339; three days before the start where it is left out.
+    /// Where to begin, RFC 3339; where it is left out three days before the start, or where it left off.
     pub since: Option<Micros>,
 }
 
@@ -118,6 +118,8 @@ pub struct Github {
     every: Duration,
     overlap: i64,
     clock: fn() -> Micros,
+    /// Whether it is said where to begin.
+    begins: bool,
     /// Start of the next window that was never handed over.
     next: Micros,
     /// Windows that were given back, and until when they rest.
@@ -141,6 +143,7 @@ impl Github {
             every: duration(name, "every", &config.every)?,
             overlap: i64::try_from(overlap.as_micros()).unwrap_or(KEPT),
             clock: self::now,
+            begins: config.since.is_some(),
             next: Micros(begin.0.max(now.0 - KEPT)).bucket(WIDTH),
             again: BTreeSet::new(),
             rest_until: Instant::now(),
@@ -206,10 +209,14 @@ fn origin(start: Micros) -> String {
     format!("audit-log/{start}")
 }
 
+fn started(origin: &str) -> Option<Micros> {
+    origin.strip_prefix("audit-log/").and_then(Micros::parse).map(|start| start.bucket(WIDTH))
+}
+
 /// The windows that touch a gap; of one that names its window, that one.
 fn windows(gap: &Gap) -> (Micros, Micros) {
-    match gap.origin.strip_prefix("audit-log/").and_then(Micros::parse) {
-        Some(start) => (start.bucket(WIDTH), Micros(start.bucket(WIDTH).0 + WIDTH)),
+    match started(&gap.origin) {
+        Some(start) => (start, Micros(start.0 + WIDTH)),
         None => (gap.since.bucket(WIDTH), gap.until),
     }
 }
@@ -257,6 +264,18 @@ impl Source for Github {
         if behind { Vec::new() } else { vec![String::new()] }
     }
 
+    fn resumes(&self) -> bool {
+        !self.begins
+    }
+
+    /// The first window that was not read, though it be longer ago.
+    fn resume(&mut self, known: Vec<Resumed>) {
+        let done = known.iter().filter(|known| known.done).filter_map(|known| started(&known.origin));
+        let oldest = Micros((self.clock)().0 - KEPT).bucket(WIDTH);
+        let undone = super::first_undone(done, WIDTH).map_or(self.next, |undone| undone.max(oldest));
+        self.next = self.next.min(undone);
+    }
+
     async fn check(&mut self) -> Vec<Check> {
         let what = format!("GET {}", self.api.place());
         let start = Micros((self.clock)().0 - WIDTH).bucket(WIDTH);
@@ -277,13 +296,13 @@ impl Source for Github {
         ))
     }
 
-    async fn refill(&mut self, gaps: &[Gap]) -> Result<(), SourceError> {
+    async fn refill(&mut self, gaps: &[Gap]) -> Result<Vec<String>, SourceError> {
         if self.gaps.len() + gaps.len() > GAPS_MAX {
             return Err(SourceError::unreachable("refill", format!("more than {GAPS_MAX} gaps wait: ask for fewer")));
         }
         // What is still to come is not asked for twice.
         let ranges = gaps.iter().map(windows).map(|(from, to)| (from, to.min(self.next)));
         self.gaps.extend(ranges.filter(|(from, to)| from < to));
-        Ok(())
+        Ok(Vec::new())
     }
 }

@@ -102,7 +102,8 @@ impl Records {
             }
             self.ids.extend(head.id);
             self.number += 1;
-            let place = Place { record: Some(self.number), byte: self.number, ..Place::default() };
+            // All in one place: asked again, what comes where may be another event, so it is read whole or not at all.
+            let place = Place { record: Some(self.number), ..Place::default() };
             spans.push(Span { start: range.start, end: range.end, place });
         }
         Ok((!spans.is_empty()).then(|| Chunk::of(&*self.origin, bytes, spans)))

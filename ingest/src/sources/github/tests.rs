@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{AppConfig, DAY, Github, GithubConfig, KEPT, WIDTH};
 use crate::Limits;
 use crate::sources::durations::now;
-use crate::sources::{BROKEN, Delivery, Gap, Listing, Source, Surroundings};
+use crate::sources::{BROKEN, Delivery, Gap, Listing, Resumed, Source, Surroundings};
 
 /// What the next answer is instead of a page.
 #[derive(Clone)]
@@ -292,6 +292,18 @@ async fn every_event_is_in_one_window_and_the_windows_are_the_same_after_a_resta
     let (again, _) = drain(&mut fake.source()).await;
     assert!(again.starts_with(&origins), "{again:?}");
     nothing_wrong(&fake);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_long_rest_it_goes_on_where_it_left_off() {
+    let fake = Fake::start().await;
+    let left = Micros(now().0 - 10 * DAY).bucket(WIDTH);
+    let known =
+        |start: i64| Resumed { origin: format!("audit-log/{}", Micros(start)), position: 1, done: true, at: left };
+    let mut source = opened(&GithubConfig { since: None, ..fake.config() });
+    assert!(source.resumes() && !fake.source().resumes(), "unless it is said where to begin");
+    source.resume(vec![known(left.0 - WIDTH), known(left.0), known(left.0 + 2 * WIDTH)]);
+    assert_eq!(one(&mut source).await.parts[0].origin, format!("audit-log/{}", Micros(left.0 + WIDTH)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

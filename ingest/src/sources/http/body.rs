@@ -12,12 +12,27 @@ pub struct Lines {
     json: bool,
 }
 
-/// `None` where there is no record. What is unpacked is bounded by the limits; a line that is no JSON is kept, and becomes
-/// a reject when it is read.
-pub fn lines(body: &[u8], limits: &Limits, splunk: bool) -> Option<Lines> {
+/// Why nothing of a body is kept.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unread {
+    NoRecord,
+    TooLarge,
+    /// Some of it cannot be read: whoever sent it still has it.
+    Broken(String),
+}
+
+/// Nothing, unless all of it can be read, and is no larger unpacked than `most`. A line that is no JSON is kept, and
+/// becomes a reject when it is read.
+pub fn lines(body: &[u8], limits: &Limits, most: usize, splunk: bool) -> Result<Lines, Unread> {
     let mut lines = Lines { bytes: Vec::with_capacity(body.len() + 1), records: 0, json: false };
-    for read in Reader::over("body", body.to_vec(), limits).ok()? {
-        let Ok(chunk) = read else { continue };
+    let read = Reader::over("body", body.to_vec(), limits).map_err(|fault| Unread::Broken(fault.to_string()))?;
+    let mut bytes = 0;
+    for read in read {
+        let chunk = read.map_err(|reject| Unread::Broken(format!("{}: {}", reject.position, reject.reason)))?;
+        bytes += chunk.bytes.len();
+        if bytes > most {
+            return Err(Unread::TooLarge);
+        }
         for span in &chunk.spans {
             let document = chunk.document(span);
             match splunk.then(|| event(document)).flatten() {
@@ -26,7 +41,7 @@ pub fn lines(body: &[u8], limits: &Limits, splunk: bool) -> Option<Lines> {
             }
         }
     }
-    lines.json.then_some(lines)
+    if lines.json { Ok(lines) } else { Err(Unread::NoRecord) }
 }
 
 impl Lines {

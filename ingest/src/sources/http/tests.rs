@@ -80,6 +80,25 @@ async fn every_shape_becomes_lines_and_what_was_read_is_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_cannot_be_read_whole_is_refused_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut source = Http::open("push", &config(folder.path()), &around()).expect("a source");
+    let at = source.listen().await.expect("a port");
+    let packed = |lines: usize| {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        (0..lines).for_each(|line| writeln!(packed, "{{\"n\":{line}}}").expect("room"));
+        packed.finish().expect("packed")
+    };
+    let mut cut = packed(1_000);
+    cut.truncate(cut.len() / 2);
+    let (status, said, _) = send(at, "/v1/push", &[], cut).await;
+    assert!(status == 400 && said.contains("ends in the middle"), "{status} {said}");
+    let (status, said, _) = send(at, "/services/collector", &[], packed(200_000)).await;
+    assert!(status == 413 && said.contains("unpacks to more than 1048576 bytes"), "{status} {said}");
+    assert_eq!(records(&mut source).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_answered_outlives_the_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut first = Http::open("push", &config(folder.path()), &around()).expect("a source");

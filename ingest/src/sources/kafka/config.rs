@@ -9,7 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use serde::Deserialize;
 
-use super::token::{Entra, Tokens};
+use super::token::{Asked, Entra, Managed, Tokens};
 use crate::Limits;
 use crate::sources::{SourceError, Surroundings, durations};
 
@@ -54,7 +54,7 @@ impl KafkaConfig {
         let mut files: Vec<&mut String> = self.ca_file.iter_mut().collect();
         if let Some(SaslConfig { oauthbearer, plain }) = &mut self.sasl {
             files.extend(plain.iter_mut().flat_map(|plain| &mut plain.password_file));
-            if let Some(OauthConfig { token_file, entra }) = oauthbearer {
+            if let Some(OauthConfig { token_file, entra, .. }) = oauthbearer {
                 files.extend(token_file.iter_mut().chain(entra.iter_mut().map(|entra| &mut entra.token_file)));
             }
         }
@@ -76,13 +76,26 @@ pub struct SaslConfig {
     pub plain: Option<PlainConfig>,
 }
 
-/// One of both.
+/// One of these.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OauthConfig {
     /// A file with the token itself, read again before it expires.
     pub token_file: Option<String>,
     pub entra: Option<EntraConfig>,
+    pub managed_identity: Option<ManagedConfig>,
+}
+
+/// The identity of the Azure machine that this runs on.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManagedConfig {
+    /// Which of several.
+    pub client_id: Option<String>,
+    /// `https://<namespace>` of an Event Hubs namespace if nothing is said.
+    pub resource: Option<String>,
+    /// In place of the machine's metadata service.
+    pub endpoint: Option<String>,
 }
 
 /// A workload identity that Microsoft Entra exchanges for an access token.
@@ -219,7 +232,8 @@ fn client(config: &KafkaConfig, brokers: &[String]) -> Result<BTreeMap<&'static 
     let encrypted = config.tls || config.event_hubs;
     let sasl = config.sasl.is_some();
     if config.event_hubs && !sasl {
-        return Err("Event Hubs wants `sasl`: use `oauthbearer.entra` with a workload identity".to_owned());
+        let said = "Event Hubs wants `sasl`: use `oauthbearer.managed_identity`, or `oauthbearer.entra` with a workload identity";
+        return Err(said.to_owned());
     }
     let protocol = match (encrypted, sasl) {
         (true, true) => "SASL_SSL",
@@ -263,15 +277,16 @@ fn member(config: &KafkaConfig, around: &Surroundings) -> Result<BTreeMap<&'stat
     if !bounds.contains(&session) {
         return Err(format!("`session: {session:?}` is not within 1s and 5m"));
     }
-    let fetch = config.fetch_bytes_max.unwrap_or(4 << 20).clamp(1 << 16, 512 << 20);
+    let fetch = config.fetch_bytes_max.unwrap_or(1 << 20).clamp(1 << 16, 512 << 20);
     let mut member = BTreeMap::from([
         ("session.timeout.ms", session.as_millis().to_string()),
         ("heartbeat.interval.ms", (session.as_millis() / 10).clamp(100, 3000).to_string()),
         ("partition.assignment.strategy", "cooperative-sticky".to_owned()),
         ("enable.partition.eof", "true".to_owned()),
-        ("queued.max.messages.kbytes", "8192".to_owned()),
+        ("queued.max.messages.kbytes", "4096".to_owned()),
         ("fetch.max.bytes", fetch.max(1_000_000).to_string()),
-        ("max.partition.fetch.bytes", fetch.min(1 << 20).to_string()),
+        // Unpacked it is ten times as much, and stays until the last message of it was taken.
+        ("max.partition.fetch.bytes", (fetch / 4).clamp(1 << 16, 1 << 20).to_string()),
         ("fetch.wait.max.ms", "250".to_owned()),
         ("fetch.queue.backoff.ms", "100".to_owned()),
         ("statistics.interval.ms", "2000".to_owned()),
@@ -290,14 +305,17 @@ fn member(config: &KafkaConfig, around: &Surroundings) -> Result<BTreeMap<&'stat
 
 fn tokens(config: &KafkaConfig, brokers: &[String]) -> Result<Option<Tokens>, String> {
     let Some(oauth) = config.sasl.as_ref().and_then(|sasl| sasl.oauthbearer.as_ref()) else { return Ok(None) };
-    match (&oauth.token_file, &oauth.entra) {
-        (Some(file), None) => Ok(Some(Tokens::of_file(file))),
-        (None, Some(entra)) => {
-            let namespace = brokers.first().filter(|_| config.event_hubs).map(|broker| host(broker));
-            Ok(Some(Tokens::of_entra(Entra::of(entra, namespace)?)?))
+    let namespace = brokers.first().filter(|_| config.event_hubs).map(|broker| host(broker));
+    let asked = match (&oauth.token_file, &oauth.entra, &oauth.managed_identity) {
+        (Some(file), None, None) => return Ok(Some(Tokens::of_file(file))),
+        (None, Some(entra), None) => Asked::Entra(Entra::of(entra, namespace)?),
+        (None, None, Some(managed)) => Asked::Managed(Managed::of(managed, namespace)?),
+        _ => {
+            let said = "`sasl.oauthbearer` wants exactly one of `token_file`, `entra` and `managed_identity`";
+            return Err(said.to_owned());
         }
-        _ => Err("`sasl.oauthbearer` wants exactly one of `token_file` and `entra`".to_owned()),
-    }
+    };
+    Tokens::asked(asked).map(Some)
 }
 
 fn sasl(config: &KafkaConfig, around: &Surroundings) -> Result<Vec<(&'static str, String)>, String> {

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use keytrail_model::Micros;
+
 use super::context::Key;
 use crate::Limits;
 use crate::sources::{Extent, Messages, Part, Receipt};
@@ -10,10 +12,10 @@ use crate::sources::{Extent, Messages, Part, Receipt};
 #[derive(Default)]
 pub(super) struct Lanes {
     lanes: BTreeMap<Key, Lane>,
-    /// How far each partition was handed over that was ever assigned. Bounded by the partitions there are.
-    reached: BTreeMap<Key, i64>,
-    /// Of which the ledger knows.
-    known: BTreeSet<Key>,
+    /// Of which something was acknowledged here. Bounded by the partitions there are.
+    reached: BTreeSet<Key>,
+    /// How far the ledger knew them when this began, and since when.
+    known: BTreeMap<Key, (i64, Micros)>,
     /// All that the topics have, whoever has them; unknown until it was asked for.
     existing: Option<BTreeSet<Key>>,
 }
@@ -30,8 +32,29 @@ pub(super) struct Lane {
     flights: VecDeque<Flight>,
     /// What the group may commit.
     acked: Option<i64>,
-    /// It was made anew, and nothing of it was handed over yet.
-    anew: bool,
+    begins: Begins,
+}
+
+/// What is known of where a lane begins, until something of it was handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Begins {
+    /// It goes on where it was committed.
+    #[default]
+    Committed,
+    /// It was made anew.
+    Anew,
+    /// The group knows nothing of it, and it went so far.
+    Oldest { end: i64 },
+}
+
+impl Begins {
+    fn extent(self, (from, to): (i64, i64), written: Option<Micros>) -> Extent {
+        match self {
+            Self::Committed => Extent::Piece { from, to },
+            Self::Anew => Extent::Anew { from, to },
+            Self::Oldest { end } => Extent::Oldest { from, to, end, written },
+        }
+    }
 }
 
 /// librdkafka names the partition that ended, but not its topic.
@@ -47,6 +70,8 @@ struct Gathered {
     messages: Messages,
     from: i64,
     to: i64,
+    /// When the first of them was.
+    written: Option<Micros>,
 }
 
 struct Flight {
@@ -54,7 +79,7 @@ struct Flight {
     from: i64,
     to: i64,
     acked: bool,
-    anew: bool,
+    begins: Begins,
 }
 
 /// The part's position in its topic, as the ledger knows it.
@@ -79,7 +104,7 @@ impl Lane {
             gathered: None,
             flights: VecDeque::new(),
             acked: None,
-            anew: false,
+            begins: Begins::default(),
         }
     }
 
@@ -103,7 +128,13 @@ impl Lane {
     /// It was made anew, and starts over.
     pub(super) fn starts_over(&mut self, at: i64) {
         self.starts(at);
-        self.anew = true;
+        self.begins = Begins::Anew;
+    }
+
+    /// The group knows nothing of it.
+    pub(super) fn starts_unknown(&mut self, at: i64, end: i64) {
+        self.starts(at);
+        self.begins = Begins::Oldest { end };
     }
 
     /// What was gathered is forgotten and comes again.
@@ -114,14 +145,16 @@ impl Lane {
         self.end = End::No;
     }
 
-    fn take(&mut self, origin: &str, offset: i64, payload: &[u8], limits: &Limits) {
+    fn take(&mut self, origin: &str, (offset, written): (i64, Option<Micros>), payload: &[u8], limits: &Limits) {
         self.end = End::No;
         let gathered = self.gathered.get_or_insert_with(|| Gathered {
             messages: Messages::new(origin, limits),
             from: offset,
             to: offset,
+            written,
         });
         gathered.to = offset + 1;
+        gathered.written = gathered.written.or(written);
         if let (false, Ok(position)) = (payload.is_empty(), u64::try_from(offset)) {
             gathered.messages.add(position, payload);
         }
@@ -133,23 +166,23 @@ impl Lane {
         if self.position().is_none_or(|position| position >= end) {
             return;
         }
-        let empty = || Gathered { messages: Messages::new(origin, limits), from: next, to: next };
+        let empty = || Gathered { messages: Messages::new(origin, limits), from: next, to: next, written: None };
         self.gathered.get_or_insert_with(empty).to = end;
     }
 
     fn hand_over(&mut self, receipt: Receipt, topic: &str, partition: i32) -> Option<Part> {
-        let Gathered { messages, from: first, to } = self.gathered.take()?;
+        let Gathered { messages, from: first, to, written } = self.gathered.take()?;
         // Holes within a topic join; what was deleted unread does not, for it was noticed and `next` moved on.
         let from = self.next.filter(|next| *next <= first).unwrap_or(first);
         self.next = Some(to);
-        let anew = std::mem::take(&mut self.anew);
-        self.flights.push_back(Flight { receipt, from, to, acked: false, anew });
+        let begins = std::mem::take(&mut self.begins);
+        self.flights.push_back(Flight { receipt, from, to, acked: false, begins });
         let origin = origin(topic, partition);
         Some(Part {
             lane: origin.clone(),
             origin,
-            extent: if anew { Extent::Anew { from, to } } else { Extent::Piece { from, to } },
-            chunks: Box::new(messages.finish().into_iter()),
+            extent: begins.extent((from, to), written),
+            chunks: Box::new(messages),
         })
     }
 
@@ -170,9 +203,9 @@ impl Lane {
         let Some(at) = self.flights.iter().position(|flight| flight.receipt == receipt) else { return };
         let again = self.flights.split_off(at);
         if let Some(first) = again.front() {
-            let (from, anew) = (first.from, first.anew);
+            let (from, begins) = (first.from, first.begins);
             self.restart(from);
-            self.anew = anew;
+            self.begins = begins;
         }
     }
 
@@ -193,9 +226,10 @@ impl Lanes {
         }
     }
 
-    pub(super) fn take(&mut self, key: &Key, offset: i64, payload: &[u8], limits: &Limits) -> bool {
+    /// A message, its offset and when it was written.
+    pub(super) fn take(&mut self, key: &Key, at: (i64, Option<Micros>), payload: &[u8], limits: &Limits) -> bool {
         let lane = self.lanes.get_mut(key).filter(|lane| lane.rewind.is_none());
-        lane.map(|lane| lane.take(&origin(&key.0, key.1), offset, payload, limits)).is_some()
+        lane.map(|lane| lane.take(&origin(&key.0, key.1), at, payload, limits)).is_some()
     }
 
     /// One partition of this number has nothing more.
@@ -247,25 +281,24 @@ impl Lanes {
         self.lanes.keys().cloned().collect()
     }
 
-    /// Whether something of this partition was handed over before.
-    pub(super) fn reached(&self, key: &Key) -> Option<i64> {
-        self.reached.get(key).copied()
+    /// Whether something of this partition was acknowledged before.
+    pub(super) fn reached(&self, key: &Key) -> bool {
+        self.reached.contains(key)
     }
 
     pub(super) fn hand_over(&mut self, receipt: Receipt) -> Vec<Part> {
         let mut parts = Vec::new();
         for (key, lane) in &mut self.lanes {
-            if let Some(part) = lane.hand_over(receipt, &key.0, key.1) {
-                self.reached.extend(lane.next.map(|next| (key.clone(), next)));
-                parts.push(part);
-            }
+            parts.extend(lane.hand_over(receipt, &key.0, key.1));
         }
         parts
     }
 
     pub(super) fn ack(&mut self, receipt: Receipt) -> Vec<(Key, i64)> {
         let done = self.lanes.iter_mut().filter_map(|(key, lane)| Some((key.clone(), lane.ack(receipt)?)));
-        done.collect()
+        let done: Vec<_> = done.collect();
+        self.reached.extend(done.iter().map(|(key, _)| key.clone()));
+        done
     }
 
     /// All that may be committed, for when a commit failed.
@@ -282,9 +315,14 @@ impl Lanes {
         self.existing = Some(keys.into_iter().collect());
     }
 
-    /// Takes over which ones the ledger knows.
-    pub(super) fn know(&mut self, keys: impl Iterator<Item = Key>) {
-        self.known.extend(keys);
+    /// How far the ledger knew it when this began, and since when.
+    pub(super) fn known(&self, key: &Key) -> Option<(i64, Micros)> {
+        self.known.get(key).copied()
+    }
+
+    /// Takes over what the ledger knows.
+    pub(super) fn know(&mut self, known: impl Iterator<Item = (Key, (i64, Micros))>) {
+        self.known.extend(known);
     }
 
     /// All that there are.
@@ -297,8 +335,7 @@ impl Lanes {
     pub(super) fn idle(&self) -> Vec<String> {
         let ended = self.lanes.iter().filter(|(_, lane)| lane.end == End::Yes && lane.gathered.is_none());
         let gone = |key: &&Key| self.existing.as_ref().is_some_and(|existing| !existing.contains(*key));
-        let gone =
-            self.known.iter().chain(self.reached.keys()).filter(gone).filter(|key| !self.lanes.contains_key(*key));
+        let gone = self.known.keys().chain(&self.reached).filter(gone).filter(|key| !self.lanes.contains_key(*key));
         let idle: BTreeSet<&Key> = ended.map(|(key, _)| key).chain(gone).collect();
         idle.into_iter().map(|(topic, partition)| origin(topic, *partition)).collect()
     }

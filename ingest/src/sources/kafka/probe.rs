@@ -11,6 +11,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use keytrail_model::Micros;
+
 use super::config::Settings;
 use super::context::{Callbacks, Key};
 use super::faults;
@@ -126,6 +128,23 @@ impl Probe {
             }
         }
         Ok(committed)
+    }
+
+    /// Whether something before this position was written after that time: if it was read by then, that was in another
+    /// log of this name.
+    pub(super) fn begins_after(
+        &self,
+        (topic, partition): &Key,
+        position: i64,
+        at: Micros,
+    ) -> Result<bool, SourceError> {
+        let mut wanted = TopicPartitionList::new();
+        let what = format!("{topic}/{partition}");
+        let fault = |fault: KafkaError| self.fault(&what, &fault);
+        wanted.add_partition_offset(topic, *partition, Offset::Offset(at.0 / 1_000)).map_err(fault)?;
+        let found = self.consumer.offsets_for_times(wanted, WAIT).map_err(fault)?;
+        let before = |offset| matches!(offset, Offset::Offset(first) if first < position);
+        Ok(found.elements().iter().any(|element| before(element.offset())))
     }
 
     /// All partitions, and what waits for the group in them.

@@ -120,7 +120,7 @@ fn read(settings: &Arc<Settings>, asking: &Probe, range: &Range) -> Result<Read,
         origin: what.clone(),
         lane: what,
         extent: Extent::Piece { from, to: reached },
-        chunks: Box::new(messages.finish().into_iter()),
+        chunks: Box::new(messages),
     };
     Ok(Some((part, from, reached)))
 }

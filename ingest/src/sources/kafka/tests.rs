@@ -135,7 +135,11 @@ impl Got {
     fn add(&mut self, delivery: Delivery) {
         self.receipts.push(delivery.receipt);
         for part in delivery.parts {
-            let (Extent::Piece { from, to } | Extent::Anew { from, to }) = part.extent else { panic!("a piece") };
+            let (Extent::Piece { from, to } | Extent::Anew { from, to } | Extent::Oldest { from, to, .. }) =
+                part.extent
+            else {
+                panic!("a piece")
+            };
             assert_eq!(part.lane, part.origin);
             self.pieces.push((part.origin.clone(), from, to));
             for chunk in part.chunks {
@@ -525,6 +529,49 @@ async fn a_topic_that_is_made_anew_is_read_from_its_start() {
     assert_eq!(listing, Listing::Ranges(vec![("anew/0".to_owned(), 0, 20)]));
 }
 
+/// Without the time, which was just now.
+fn timeless(extent: Extent) -> Extent {
+    let Extent::Oldest { from, to, end, written: Some(written) } = extent else { return extent };
+    assert!((crate::sources::durations::now().0 - written.0).abs() < 600 * Micros::SECOND, "{written}");
+    Extent::Oldest { from, to, end, written: None }
+}
+
+/// The extents of the first pieces, of which the first is given back once.
+async fn extents(source: &mut Kafka) -> Vec<Extent> {
+    let (mut extents, until) = (Vec::new(), Instant::now() + Duration::from_secs(18));
+    while extents.len() < 3 && Instant::now() < until {
+        let Some(delivery) = source.next(Duration::from_millis(500)).await.expect("no fault") else { continue };
+        extents.extend(delivery.parts.iter().map(|part| timeless(part.extent)));
+        match extents.len() {
+            1 => source.nack(delivery.receipt).await.expect("given back"),
+            _ => source.ack(delivery.receipt).await.expect("acknowledged"),
+        }
+    }
+    extents
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_the_group_does_not_know_it_is_found_out_whether_the_ledger_does() {
+    let Some(broker) = Broker::shared() else { return };
+    broker.topic("unknown", 1).await;
+    broker.produce("unknown", 0, numbered(0..30)).await;
+    let now = crate::sources::durations::now();
+    let known = |position, at| vec![Resumed { origin: "unknown/0".to_owned(), position, done: false, at: Micros(at) }];
+    let oldest = Extent::Oldest { from: 0, to: 10, end: 30, written: None };
+    let anew = Extent::Anew { from: 0, to: 10 };
+    // What was written in the last minute may be what was read then; what was read an hour ago was of another log.
+    for (group, known, first) in
+        [("a", known(20, now.0), oldest), ("b", known(20, now.0 - 3_600 * Micros::SECOND), anew)]
+    {
+        let group = Some(format!("unknown-{group}"));
+        let config = KafkaConfig { start: Start::Latest, batch: Some(10), group, ..broker.config("unknown") };
+        let mut source = open(&config);
+        source.resume(known);
+        // The ledger knows it, so it is read from the oldest on, whatever `start` says.
+        assert_eq!(extents(&mut source).await, [first, first, Extent::Piece { from: 10, to: 20 }]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_deleted_unread_leaves_a_hole() {
     let Some(broker) = Broker::shared() else { return };
@@ -582,7 +629,7 @@ async fn a_token_file_is_read_again_before_the_token_expires() {
     broker.produce("token", 0, numbered(0..5)).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
-    let oauth = OauthConfig { token_file: Some(file.display().to_string()), entra: None };
+    let oauth = OauthConfig { token_file: Some(file.display().to_string()), ..OauthConfig::default() };
     let config = KafkaConfig {
         brokers: vec![broker.address(1)],
         sasl: Some(SaslConfig { oauthbearer: Some(oauth), plain: None }),
@@ -632,7 +679,6 @@ async fn entra_exchanges_an_assertion_for_a_token() {
         sasl: Some(SaslConfig {
             plain: None,
             oauthbearer: Some(OauthConfig {
-                token_file: None,
                 entra: Some(EntraConfig {
                     client_id: client_id.to_owned(),
                     tenant: "tenant-one".to_owned(),
@@ -640,6 +686,7 @@ async fn entra_exchanges_an_assertion_for_a_token() {
                     scope: Some("api://logs/.default".to_owned()),
                     endpoint: Some(endpoint.clone()),
                 }),
+                ..OauthConfig::default()
             }),
         }),
         ..broker.config("entra")
@@ -648,6 +695,41 @@ async fn entra_exchanges_an_assertion_for_a_token() {
     assert_eq!(take(&mut source, 5, true).await.joined("entra/0"), (0, 5));
     let checks = open(&config("other")).check().await;
     assert!(faults(&checks)[0].contains("invalid_client") && !faults(&checks)[0].contains("the-assertion"));
+    served.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_asked_for_its_own_identity() {
+    let Some(broker) = Broker::shared() else { return };
+    broker.topic("managed", 1).await;
+    broker.produce("managed", 0, numbered(0..5)).await;
+    let given = token(600.0);
+    let answer = move |headers: axum::http::HeaderMap, uri: axum::http::Uri| async move {
+        let wanted = "api-version=2018-02-01&resource=api%3A%2F%2Flogs&client_id=mine";
+        match headers.get("metadata").is_some_and(|said| said == "true") && uri.query() == Some(wanted) {
+            true => (axum::http::StatusCode::OK, format!("{{\"access_token\":\"{given}\",\"expires_in\":\"600\"}}")),
+            false => (axum::http::StatusCode::BAD_REQUEST, "{\"error\":\"invalid_request\"}".to_owned()),
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let routes = axum::Router::new().route("/metadata/identity/oauth2/token", axum::routing::get(answer));
+    let served = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let config = |client_id: &str, endpoint: &str| {
+        let managed = ManagedConfig {
+            client_id: Some(client_id.to_owned()),
+            resource: Some("api://logs".to_owned()),
+            endpoint: Some(endpoint.to_owned()),
+        };
+        let oauth = OauthConfig { managed_identity: Some(managed), ..OauthConfig::default() };
+        let sasl = Some(SaslConfig { plain: None, oauthbearer: Some(oauth) });
+        KafkaConfig { brokers: vec![broker.address(1)], sasl, ..broker.config("managed") }
+    };
+    let mut source = open(&config("mine", &endpoint));
+    assert_eq!(take(&mut source, 5, true).await.joined("managed/0"), (0, 5));
+    let checks = open(&config("other", &endpoint)).check().await;
+    assert!(faults(&checks)[0].contains("invalid_request"), "{checks:?}");
+    assert!(refused(&config("mine", "http://192.0.2.1")).contains("asked for on this one"));
     served.abort();
 }
 
@@ -707,7 +789,7 @@ async fn partitions_of_the_same_number_in_two_topics_are_told_apart() {
 fn partitions_that_are_there_no_more_are_idle() {
     let key = |partition| ("a".to_owned(), partition);
     let mut lanes = Lanes::default();
-    lanes.know([key(0), key(1)].into_iter());
+    lanes.know([key(0), key(1)].map(|key| (key, (1, Micros(0)))).into_iter());
     assert!(lanes.idle().is_empty(), "nobody has said what there is");
     lanes.exist(vec![key(0)]);
     assert_eq!((lanes.all(), lanes.idle()), (vec!["a/0".to_owned()], vec!["a/1".to_owned()]));
@@ -736,7 +818,7 @@ async fn what_cannot_work_is_refused() {
         token_file: "c".to_owned(),
         ..EntraConfig::default()
     };
-    let oauthbearer = Some(OauthConfig { token_file: None, entra: Some(entra) });
+    let oauthbearer = Some(OauthConfig { entra: Some(entra), ..OauthConfig::default() });
     let sasl = Some(SaslConfig { oauthbearer, plain: None });
     let hubs = KafkaConfig { event_hubs: true, sasl, ..config("n.servicebus.windows.net") };
     let source = Kafka::open("logs", &hubs, &around(false)).expect("a source");

@@ -1,4 +1,5 @@
-//! Bearer tokens for SASL/OAUTHBEARER: from a file, or exchanged at Microsoft Entra for a workload identity's assertion.
+//! Bearer tokens for SASL/OAUTHBEARER: from a file, exchanged at Microsoft Entra for a workload identity's assertion, or
+//! from an Azure machine's metadata service for its managed identity.
 //! Tokens stay in memory and out of every message.
 
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +11,12 @@ use rdkafka::client::OAuthToken;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::config::{EntraConfig, is_loopback};
+use super::config::{EntraConfig, ManagedConfig, is_loopback};
 
 const TOKEN_BYTES_MAX: u64 = 64 << 10;
 const EXCHANGE_WAIT: Duration = Duration::from_secs(15);
+/// The same address on every machine of Azure.
+const METADATA: &str = "http://169.254.169.254";
 /// Of a token that does not say how long it lives.
 const LIFETIME_UNSAID_MS: i64 = 300_000;
 
@@ -25,7 +28,18 @@ pub(super) struct Tokens {
 
 enum From {
     File(String),
-    Entra { entra: Entra, http: reqwest::Client },
+    Asked { asked: Asked, http: reqwest::Client },
+}
+
+/// Who gives tokens.
+pub(super) enum Asked {
+    Entra(Entra),
+    Managed(Managed),
+}
+
+/// A machine's own identity.
+pub(super) struct Managed {
+    at: url::Url,
 }
 
 #[derive(Clone)]
@@ -39,21 +53,23 @@ impl Tokens {
         Self { from: From::File(file.to_owned()), held: Mutex::default() }
     }
 
-    pub(super) fn of_entra(entra: Entra) -> Result<Self, String> {
+    pub(super) fn asked(asked: Asked) -> Result<Self, String> {
         let redirects = reqwest::redirect::Policy::none();
-        let http = reqwest::Client::builder().timeout(EXCHANGE_WAIT).redirect(redirects).build();
-        let http = http.map_err(|fault| format!("no HTTPS client for Entra can be made: {fault}"))?;
-        Ok(Self { from: From::Entra { entra, http }, held: Mutex::default() })
+        let http = reqwest::Client::builder().timeout(EXCHANGE_WAIT).redirect(redirects);
+        // A machine's metadata is its own: no proxy may answer.
+        let http = if matches!(asked, Asked::Managed(_)) { http.no_proxy() } else { http };
+        let http = http.build().map_err(|fault| format!("no HTTPS client for tokens can be made: {fault}"))?;
+        Ok(Self { from: From::Asked { asked, http }, held: Mutex::default() })
     }
 
     /// Exchanges anew where more than half of the time is over. librdkafka asks later, from where nothing can wait.
     pub(super) async fn freshen(&self) -> Result<(), String> {
-        let From::Entra { entra, http } = &self.from else { return Ok(()) };
+        let From::Asked { asked, http } = &self.from else { return Ok(()) };
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if held.as_ref().is_some_and(|(_, renew)| Instant::now() < *renew) {
             return Ok(());
         }
-        match entra.exchange(http).await {
+        match asked.exchange(http).await {
             Ok((token, lifetime)) => {
                 let renew = Instant::now() + lifetime / 2;
                 *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some((token, renew));
@@ -72,9 +88,9 @@ impl Tokens {
                 let expires_ms = expiry_ms(&text).unwrap_or_else(|| now_ms() + LIFETIME_UNSAID_MS);
                 Token { text, expires_ms }
             }
-            From::Entra { .. } => {
+            From::Asked { .. } => {
                 let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                held.map(|(token, _)| token).ok_or("Entra has given no token yet")?
+                held.map(|(token, _)| token).ok_or("no token was given yet")?
             }
         };
         let principal_name = claim(&token.text, |claims| claims.sub).unwrap_or_else(|| "keytrail".to_owned());
@@ -93,7 +109,15 @@ pub(super) struct Entra {
 #[derive(Deserialize)]
 struct Exchanged {
     access_token: String,
-    expires_in: u32,
+    /// Seconds. The metadata service writes them as a text.
+    expires_in: serde_json::Value,
+}
+
+impl Exchanged {
+    fn seconds(&self) -> Option<u32> {
+        let said = &self.expires_in;
+        said.as_str().map_or_else(|| said.as_u64()?.try_into().ok(), |text| text.parse().ok())
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -123,7 +147,7 @@ impl Entra {
         Ok(Self { url, client_id: config.client_id.clone(), token_file: config.token_file.clone(), scope })
     }
 
-    async fn exchange(&self, http: &reqwest::Client) -> Result<(Token, Duration), String> {
+    fn request(&self, http: &reqwest::Client) -> Result<reqwest::RequestBuilder, String> {
         let assertion = read(&self.token_file)?;
         let form = [
             ("grant_type", "client_credentials"),
@@ -132,27 +156,62 @@ impl Entra {
             ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
             ("client_assertion", &assertion),
         ];
-        let unreachable = |fault: reqwest::Error| format!("{} cannot be asked for a token: {fault}", self.url);
-        let mut answer = http.post(&self.url).form(&form).send().await.map_err(unreachable)?;
-        let status = answer.status();
-        let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(unreachable)? {
-            body.extend_from_slice(&part);
-            if body.len() as u64 > TOKEN_BYTES_MAX {
-                return Err(format!("{} answers with more than {TOKEN_BYTES_MAX} bytes", self.url));
+        Ok(http.post(&self.url).form(&form))
+    }
+}
+
+impl Managed {
+    pub(super) fn of(config: &ManagedConfig, namespace: Option<&str>) -> Result<Self, String> {
+        let resource = config.resource.clone().or_else(|| namespace.map(|host| format!("https://{host}")));
+        let resource =
+            resource.ok_or("`sasl.oauthbearer.managed_identity` lacks `resource`, such as api://<application>")?;
+        let base = config.endpoint.as_deref().unwrap_or(METADATA);
+        let mut at = url::Url::parse(base).map_err(|fault| format!("`endpoint: {base}` is no URL: {fault}"))?;
+        if base != METADATA && !at.host_str().is_some_and(is_loopback) {
+            return Err(format!("`endpoint: {base}` is another machine: a managed identity is asked for on this one"));
+        }
+        at.set_path("/metadata/identity/oauth2/token");
+        at.query_pairs_mut().append_pair("api-version", "2018-02-01").append_pair("resource", &resource);
+        if let Some(id) = &config.client_id {
+            at.query_pairs_mut().append_pair("client_id", id);
+        }
+        Ok(Self { at })
+    }
+}
+
+impl Asked {
+    async fn exchange(&self, http: &reqwest::Client) -> Result<(Token, Duration), String> {
+        match self {
+            Self::Entra(entra) => answered(&entra.url, entra.request(http)?).await,
+            Self::Managed(Managed { at }) => {
+                answered("the metadata service", http.get(at.clone()).header("Metadata", "true")).await
             }
         }
-        if !status.is_success() {
-            let refused: Refused = serde_json::from_slice(&body).unwrap_or_default();
-            let why: String = refused.error_description.chars().take(200).collect();
-            return Err(format!("{} gives no token: {status} {} {why}", self.url, refused.error));
-        }
-        let exchanged: Exchanged = serde_json::from_slice(&body)
-            .map_err(|_| format!("{} answers with no access_token and expires_in", self.url))?;
-        let expires_ms = now_ms() + i64::from(exchanged.expires_in) * 1000;
-        let lifetime = Duration::from_secs(u64::from(exchanged.expires_in));
-        Ok((Token { text: exchanged.access_token, expires_ms }, lifetime))
     }
+}
+
+/// The token of an answer, and how long it lives.
+async fn answered(url: &str, request: reqwest::RequestBuilder) -> Result<(Token, Duration), String> {
+    let unreachable = |fault: reqwest::Error| format!("{url} cannot be asked for a token: {fault}");
+    let mut answer = request.send().await.map_err(unreachable)?;
+    let status = answer.status();
+    let mut body = Vec::new();
+    while let Some(part) = answer.chunk().await.map_err(unreachable)? {
+        body.extend_from_slice(&part);
+        if body.len() as u64 > TOKEN_BYTES_MAX {
+            return Err(format!("{url} answers with more than {TOKEN_BYTES_MAX} bytes"));
+        }
+    }
+    if !status.is_success() {
+        let refused: Refused = serde_json::from_slice(&body).unwrap_or_default();
+        let why: String = refused.error_description.chars().take(200).collect();
+        return Err(format!("{url} gives no token: {status} {} {why}", refused.error));
+    }
+    let exchanged = serde_json::from_slice::<Exchanged>(&body).ok();
+    let exchanged = exchanged.and_then(|exchanged| Some((exchanged.seconds()?, exchanged.access_token)));
+    let (seconds, text) = exchanged.ok_or_else(|| format!("{url} answers with no access_token and expires_in"))?;
+    let expires_ms = now_ms() + i64::from(seconds) * 1000;
+    Ok((Token { text, expires_ms }, Duration::from_secs(u64::from(seconds))))
 }
 
 fn read(file: &str) -> Result<String, String> {

@@ -75,8 +75,10 @@ pub struct Objects {
     back: i64,
     /// Older objects are never taken.
     since: Option<Micros>,
-    /// Until the first round is through, which goes back as far as `since`.
+    /// Until the first round is through, which goes back as far as `since`, and further where it was at rest for long.
     first: bool,
+    /// When something was last taken in.
+    left_off: Option<Micros>,
     list_at: Instant,
     rest_until: Instant,
     queue: VecDeque<Item>,
@@ -102,6 +104,7 @@ impl Objects {
             back: i64::from(config.days) * DAY,
             since: config.since,
             first: true,
+            left_off: None,
             list_at: Instant::now(),
             rest_until: Instant::now(),
             queue: VecDeque::new(),
@@ -114,7 +117,8 @@ impl Objects {
     /// Changes nothing before the list is whole.
     async fn round(&mut self) -> Result<(), SourceError> {
         let now = now();
-        let back = Micros(now.0 - self.back);
+        let from = self.left_off.filter(|left_off| self.first && *left_off < now).unwrap_or(now);
+        let back = Micros(from.0 - self.back);
         let since = self.since.map_or(back, |since| if self.first { since } else { since.max(back) });
         let mut listed = self.place.list(since, back).await?;
         listed.retain(|item| item.written() >= since && item.written().0 <= now.0 - self.settle);
@@ -192,6 +196,10 @@ impl Source for Objects {
         if self.queue.is_empty() { vec![String::new()] } else { Vec::new() }
     }
 
+    fn left_off(&mut self, at: Micros) {
+        self.left_off = Some(at);
+    }
+
     async fn check(&mut self) -> Vec<Check> {
         let what = |verb: &str| format!("{verb} {}", self.place.url);
         let first = match self.place.first().await {
@@ -221,15 +229,19 @@ impl Source for Objects {
     }
 
     /// By origin, else everything that was written in the gap's time.
-    async fn refill(&mut self, gaps: &[Gap]) -> Result<(), SourceError> {
-        let mut found = Vec::new();
+    async fn refill(&mut self, gaps: &[Gap]) -> Result<Vec<String>, SourceError> {
+        let (mut found, mut gone) = (Vec::new(), Vec::new());
         for gap in gaps {
-            match gap.origin.is_empty() {
-                true => found.extend(self.within(gap.since, gap.until).await?),
-                false => found.push(self.place.named(&gap.origin).await?),
+            if gap.origin.is_empty() {
+                found.extend(self.within(gap.since, gap.until).await?);
+                continue;
+            }
+            match self.place.named(&gap.origin).await? {
+                Some(item) => found.push(item),
+                None => gone.push(gap.origin.clone()),
             }
         }
         self.queue.extend(found);
-        Ok(())
+        Ok(gone)
     }
 }

@@ -114,14 +114,15 @@ impl Place {
     }
 
     /// The object that an origin names, as it is now.
-    pub(super) async fn named(&self, origin: &str) -> Result<Item, SourceError> {
+    pub(super) async fn named(&self, origin: &str) -> Result<Option<Item>, SourceError> {
         let key = origin.strip_prefix(&self.base).and_then(|rest| rest.rsplit_once('#')).map(|(key, _)| key);
         let location = key.and_then(|key| Path::parse(key).ok()).filter(|path| path.prefix_matches(&self.root));
-        let Some(location) = location else {
-            return Err(SourceError::unreachable(origin, format!("it is not of {}", self.url)));
-        };
-        let meta = self.store.head(&location).await.map_err(|error| SourceError::unreachable(origin, error))?;
-        Ok(self.item(meta))
+        let Some(location) = location else { return Ok(None) };
+        match self.store.head(&location).await {
+            Ok(meta) => Ok(Some(self.item(meta))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(fault) => Err(SourceError::unreachable(origin, fault)),
+        }
     }
 }
 

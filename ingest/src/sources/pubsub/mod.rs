@@ -183,7 +183,7 @@ fn part(short: &str, message: Message, limits: &Limits) -> Part {
     let chunks = std::iter::once_with(move || {
         let mut messages = Messages::new(&name, &limits);
         messages.add(0, &message.data);
-        messages.finish()
+        messages
     });
     Part { origin, extent: Extent::Whole, lane: String::new(), chunks: Box::new(chunks.flatten()) }
 }
@@ -255,8 +255,8 @@ impl Source for Pubsub {
 
     /// Seeks to the start of the oldest gap: a message is published after the event it tells of. What was acknowledged
     /// comes again only where the subscription or its topic retains it.
-    async fn refill(&mut self, gaps: &[Gap]) -> Result<(), SourceError> {
-        let Some(since) = gaps.iter().map(|gap| gap.since).min() else { return Ok(()) };
+    async fn refill(&mut self, gaps: &[Gap]) -> Result<Vec<String>, SourceError> {
+        let Some(since) = gaps.iter().map(|gap| gap.since).min() else { return Ok(Vec::new()) };
         let what = format!("seeking {} to {since}", self.subscription);
         let request = serde_json::json!({ "subscription": self.subscription, "time": since.to_string() });
         let request: SeekRequest =
@@ -265,7 +265,7 @@ impl Source for Pubsub {
         let sent = self.intake.reach.admin().await?.seek().with_request(request).send();
         let answer = tokio::time::timeout(access::ANSWER_WITHIN, sent).await;
         match answer {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(_)) => Ok(Vec::new()),
             Ok(Err(fault)) => Err(access::fault(&what, &fault)),
             Err(_) => Err(SourceError::unreachable(what, "no answer in time")),
         }

@@ -54,8 +54,8 @@ impl Source for Given {
         Ok(Listing::Ranges(Vec::new()))
     }
 
-    async fn refill(&mut self, _: &[Gap]) -> Result<(), SourceError> {
-        Ok(())
+    async fn refill(&mut self, _: &[Gap]) -> Result<Vec<String>, SourceError> {
+        Ok(Vec::new())
     }
 }
 
@@ -63,12 +63,7 @@ fn delivery(lane: &str) -> Delivery {
     let mut messages = Messages::new("t/0", &Limits::default());
     messages.add(0, RECORD);
     let (origin, lane) = ("t/0".to_owned(), lane.to_owned());
-    let part = Part {
-        origin,
-        extent: Extent::Piece { from: 0, to: 1 },
-        lane,
-        chunks: Box::new(messages.finish().into_iter()),
-    };
+    let part = Part { origin, extent: Extent::Piece { from: 0, to: 1 }, lane, chunks: Box::new(messages) };
     Delivery { receipt: 1, parts: vec![part] }
 }
 
@@ -103,6 +98,95 @@ async fn lanes_are_named_before_the_first_record_and_silent_ones_tick_while_othe
     // Whatever there is to say is said every two seconds.
     taker.tick(false).await.expect("no tick");
     assert_eq!(rows(&store, 4).await, []);
+}
+
+#[test]
+fn a_log_of_the_same_name_is_told_from_the_one_that_is_known() {
+    let oldest = |end, minute: i64| Extent::Oldest { from: 0, to: 10, end, written: Some(Micros(minute * SKEW)) };
+    let mark = |position| Mark { position, at: Micros(1_000 * SKEW), ..Mark::default() };
+    let (piece, anew) = (Extent::Piece { from: 0, to: 10 }, Extent::Anew { from: 0, to: 10 });
+    // The group forgot how far it came, and the ledger did not.
+    assert_eq!(resolved(oldest(50, 999), Some(&mark(50))), piece);
+    assert_eq!(resolved(oldest(50, 1_001), Some(&mark(50))), piece, "a clock may be ahead");
+    assert_eq!(resolved(oldest(50, 1_002), Some(&mark(0))), piece, "nothing of it was read");
+    assert_eq!(resolved(oldest(50, 999), None), piece);
+    assert_eq!(resolved(oldest(49, 999), Some(&mark(50))), anew, "it is shorter than what was read");
+    assert_eq!(resolved(oldest(500, 1_002), Some(&mark(50))), anew, "it was written after that was read");
+    assert_eq!(resolved(piece, Some(&mark(50))), piece);
+}
+
+/// Forty records that do not pack well, one a message; what comes after so many chunks is broken off.
+fn large(chunks: usize) -> Delivery {
+    let mut messages = Messages::new("t/0", &Limits::default());
+    let mut state = 1_u64;
+    for number in 0..40 {
+        let mut noise = String::new();
+        while noise.len() < 400_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            noise.push_str(&format!("{state:016x}"));
+        }
+        let text = String::from_utf8_lossy(RECORD).replace("c1aa", &format!("{number:04}"));
+        let text = text.replacen('{', &format!(r#"{{"userAgent":"{noise}","#), 1);
+        messages.add(number, text.as_bytes());
+    }
+    let reason = format!("{BROKEN}the connection is gone");
+    let broken = Reject { reason, ..gone("t/0", 0, 0) };
+    let mut delivery = delivery("t/0");
+    delivery.parts[0].extent = Extent::Piece { from: 0, to: 40 };
+    delivery.parts[0].chunks = Box::new(messages.take(chunks).chain((chunks < 40).then_some(Err(broken))));
+    delivery
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_breaks_off_goes_on_where_it_was_committed() {
+    let store = Store::memory().await.expect("a store");
+    let mut taker = taker(&store, Given { lanes: &["t/0"], idle: &[] });
+    let mark = async || store.marks("logs", &["t/0".to_owned()]).await.expect("marks").remove("t/0").expect("a mark");
+    taker.deliver(large(12)).await.expect_err("broken off");
+    let first = mark().await;
+    assert!(0 < first.position && first.position < 40, "{first:?}");
+    assert_eq!(i64::try_from(first.events).expect("few"), first.position, "as far as it is committed");
+    taker.deliver(large(40)).await.expect("a commit");
+    let whole = mark().await;
+    assert_eq!((whole.position, whole.events, whole.rejects), (40, 40, 0));
+    assert_eq!(store.inbox_depth().await.expect("a depth").events, 40, "none twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_message_of_many_chunks_is_taken_in_whole() {
+    let store = Store::memory().await.expect("a store");
+    let mut taker = taker(&store, Given { lanes: &["t/0"], idle: &[] });
+    let limits = Limits { chunk_bytes: 64, ..Limits::default() };
+    let mut messages = Messages::new("t/0", &limits);
+    let mut lines = [RECORD, RECORD, RECORD].join(&b'\n');
+    lines.push(b'\n');
+    (0..2).for_each(|position| messages.add(position, &lines));
+    let mut both = delivery("t/0");
+    both.parts[0].extent = Extent::Piece { from: 0, to: 2 };
+    both.parts[0].chunks = Box::new(messages);
+    taker.deliver(both).await.expect("a commit");
+    let mark = store.marks("logs", &["t/0".to_owned()]).await.expect("marks").remove("t/0").expect("a mark");
+    assert_eq!((mark.position, mark.events, mark.rejects), (2, 6, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_topic_made_anew_is_taken_in_and_a_hole_is_told() {
+    let store = Store::memory().await.expect("a store");
+    let mut taker = taker(&store, Given { lanes: &["t/0"], idle: &[] });
+    let piece = |extent| {
+        let mut delivery = delivery("t/0");
+        delivery.parts[0].extent = extent;
+        delivery
+    };
+    taker.deliver(piece(Extent::Piece { from: 0, to: 1 })).await.expect("a commit");
+    taker.deliver(piece(Extent::Piece { from: 5, to: 6 })).await.expect("a commit");
+    let mark = async || store.marks("logs", &["t/0".to_owned()]).await.expect("marks").remove("t/0").expect("a mark");
+    let known = mark().await;
+    assert_eq!((known.position, known.rejects), (6, 0), "what is gone cannot be read again");
+    assert_eq!(store.rejects(10).await.expect("rejects").len(), 1);
+    taker.deliver(piece(Extent::Oldest { from: 0, to: 1, end: 3, written: None })).await.expect("a commit");
+    let known = mark().await;
+    assert_eq!((known.position, known.events), (1, 2), "the first, and the first of the new one");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
