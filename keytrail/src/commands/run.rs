@@ -35,11 +35,12 @@ pub async fn run(global: &Global, run: &Run) -> Result<()> {
     let (made, reload) = mpsc::channel(1);
     let (second, mut again) = oneshot::channel();
     let ended_by = tokio::spawn(signals(set.clone(), second));
+    // Before anything is waited for: a signal that nobody listens for ends the process.
+    let reloading = tokio::spawn(reloads(global.clone(), run.rule_set.clone(), made));
     let replica = tokio::select! {
         replica = Box::pin(Replica::open(config, &pack, run.once)) => replica?,
         () = stop.wait() => return Err(Failure::Stopped(ended_by.await?).into()),
     };
-    let reloading = tokio::spawn(reloads(global.clone(), run.rule_set.clone(), made));
     let done = tokio::select! {
         done = replica.run((set, stop), reload) => done,
         Ok(code) = &mut again => Err(Failure::Stopped(code).into()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use keytrail_model::{Entry, EntryBody, EventBatch, Finding, Micros};
-use keytrail_store::{Checkpoint, InboxRow, Lake, Lease, Save, Saved, Store, entry};
+use keytrail_store::{Checkpoint, InboxRow, Lake, Lease, Save, Saved, Store, StoreError, entry};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
@@ -62,6 +62,8 @@ struct Term<'a> {
     bytes: usize,
     saved: Instant,
     told: Instant,
+    /// When something was last evaluated.
+    evaluated: Instant,
     upkeep: Upkeep,
     stuck: Stuck,
     asked: Option<Instant>,
@@ -90,16 +92,26 @@ impl Leader {
             self.shared.leads.store(true, Ordering::Relaxed);
             let ended = self.term(lease.clone(), &mut stop).await;
             self.shared.leads.store(false, Ordering::Relaxed);
+            self.shared.slowest(None);
             beats.abort();
             match ended {
-                Ok(Ended::Superseded) => warn!("another replica took over; its state is current, ours is dropped"),
+                Ok(Ended::Superseded) => {
+                    self.shared.evaluates(None);
+                    warn!("another replica took over; its state is current, ours is dropped");
+                }
                 Ok(Ended::Stopped | Ended::Drained) => {
                     self.store.release(&lease).await?;
                     return Ok(());
                 }
+                // Another build leads, or will: what this one would make of the state is not asked for.
+                Err(error) if matches!(error.downcast_ref(), Some(StoreError::NewerState { .. })) => {
+                    self.store.release(&lease).await?;
+                    return Err(error);
+                }
                 // The state of this term may be half: the next one begins from what was committed.
-                Err(error) if !self.settings.once || error.downcast_ref::<keytrail_store::StoreError>().is_some() => {
+                Err(error) if !self.settings.once || error.downcast_ref::<StoreError>().is_some() => {
                     warn!("evaluation is begun anew from the last checkpoint: {error:#}");
+                    self.shared.evaluates(Some((format!("{error:#}"), (self.settings.now)())));
                     tokio::select! { () = sleep(RETRY) => {}, () = stop.wait() => {} }
                 }
                 Err(error) => return Err(error),
@@ -128,6 +140,7 @@ impl Leader {
             bytes: 0,
             saved: now,
             told: now,
+            evaluated: now,
             upkeep: Upkeep::new(),
             asked: None,
             stop: stop.clone(),
@@ -153,8 +166,9 @@ impl Term<'_> {
             let evaluated = if learns { 0 } else { self.evaluate().await? };
             let read = if evaluated == 0 { self.read().await? } else { 0 };
             if evaluated > 0 {
+                self.evaluated = Instant::now();
                 // What sources gave meanwhile was not looked at.
-                self.stuck.since = Instant::now();
+                self.stuck.since = self.evaluated;
             }
             if !learns && self.told.elapsed() >= TELL && !self.tell(false).await? {
                 return Ok(Ended::Superseded);
@@ -272,6 +286,7 @@ impl Term<'_> {
         let at = (self.of.settings.now)();
         self.of.shared.checkpoint.store(u64::try_from(at.0).unwrap_or(0), Ordering::Relaxed);
         metrics::checkpoint(at.0 as f64 / 1e6);
+        self.of.shared.evaluates(None);
         if !matches!(saved, Saved::Done(_)) {
             return Ok(false);
         }
@@ -305,13 +320,13 @@ impl Term<'_> {
         Ok(true)
     }
 
-    /// Depth of the inbox for the sources, and a tick for one that has gone silent.
+    /// Which source is waited for, and a tick for one that has gone silent.
     async fn look(&mut self) -> Result<()> {
         if self.asked.is_some_and(|asked| asked.elapsed() < RETRY) {
             return Ok(());
         }
         self.asked = Some(Instant::now());
-        self.of.shared.slowest(self.engine.slowest());
+        self.of.shared.slowest(self.waits_for());
         let stands = self.engine.watermark() == self.stuck.at;
         if stands && self.stuck.since.elapsed() < self.of.settings.stall {
             return Ok(());
@@ -321,6 +336,12 @@ impl Term<'_> {
         let lanes = self.engine.lanes().standing_since(&before, slowest);
         warn!(source = slowest, ?lanes, "gave no sign of life for too long; event time goes on without it");
         Ok(self.of.store.tick(slowest, &lanes, (self.of.settings.now)()).await?)
+    }
+
+    /// The source that has to give something so that more can be evaluated; none while there is something to evaluate.
+    fn waits_for(&self) -> Option<&str> {
+        let fed = self.evaluated.elapsed() < RETRY || !self.engine.ready().is_empty();
+        self.engine.slowest().filter(|_| self.of.settings.once || !fed)
     }
 
     /// Sources are asked first: what they gave before they said so is in the inbox by then.
@@ -374,3 +395,6 @@ pub fn entries(findings: Vec<Finding>, stages: &Stages) -> Result<Vec<Entry>> {
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,7 @@ impl Replica {
     ) -> Result<()> {
         let names: Vec<String> = self.sources.keys().cloned().collect();
         metrics::begin(&names);
+        metrics::rules(self.stages.borrow().plan.rules().len());
         let mut intakes = JoinSet::new();
         for (name, source) in self.sources {
             let around = (Arc::clone(&self.settings), Arc::clone(&self.shared));
@@ -198,6 +199,7 @@ fn renew(stages: &mut Arc<Stages>, made: Result<Made>) -> bool {
     metrics::reload(new.is_ok());
     match new {
         Ok(new) => {
+            metrics::rules(new.plan.rules().len());
             *stages = Arc::new(new);
             true
         }

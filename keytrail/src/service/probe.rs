@@ -98,8 +98,8 @@ impl Asked {
     }
 }
 
-/// Ready means getting on: every source gave something or was found idle not long ago, the store answers, and this
-/// replica's state was saved not long ago if it evaluates.
+/// Ready means getting on: every source gave something or was found idle not long ago, the store answers, and if this
+/// replica evaluates, its state was saved not long ago and nothing made it begin anew since.
 async fn ready(State(asked): State<Asked>, headers: HeaderMap) -> impl IntoResponse {
     let now = (asked.settings.now)();
     let stall = micros(asked.settings.stall);
@@ -123,6 +123,8 @@ async fn ready(State(asked): State<Asked>, headers: HeaderMap) -> impl IntoRespo
     if leads && saved > 0 && now.0.saturating_sub(saved) > stall.max(4 * micros(asked.settings.checkpoint_every)) {
         faults.push("the state was not saved for too long".to_owned());
     }
+    let fault = asked.shared.evaluation_fault().filter(|(_, at)| !old(Some(*at)));
+    faults.extend(fault.map(|(fault, _)| format!("evaluation begins anew again and again: {fault}")));
     let ready = faults.is_empty();
     // Names and faults are for who has the token.
     if !asked.admits(&headers) {

@@ -33,6 +33,8 @@ pub struct Shared {
     pub checkpoint: AtomicU64,
     /// Whether this replica evaluates.
     pub leads: AtomicBool,
+    /// Why evaluation began anew, and when, until it has saved something.
+    evaluation: Mutex<Option<(String, Micros)>>,
     slowest: Mutex<Option<String>>,
     sources: Mutex<BTreeMap<String, Doing>>,
 }
@@ -44,7 +46,7 @@ impl Shared {
         Self { sources: Mutex::new(sources), store_up: AtomicBool::new(true), ..Self::default() }
     }
 
-    /// Whether a source has to wait. The one that holds event time back never does: the others wait for it.
+    /// Whether a source has to wait. The one that evaluation waits for does not: the others wait for it too.
     #[must_use]
     pub fn is_full(&self, source: &str, bytes_max: u64) -> bool {
         self.inbox_bytes.load(Ordering::Relaxed) > bytes_max && lock(&self.slowest).as_deref() != Some(source)
@@ -52,6 +54,15 @@ impl Shared {
 
     pub fn slowest(&self, source: Option<&str>) {
         *lock(&self.slowest) = source.map(str::to_owned);
+    }
+
+    pub fn evaluates(&self, fault: Option<(String, Micros)>) {
+        *lock(&self.evaluation) = fault;
+    }
+
+    #[must_use]
+    pub fn evaluation_fault(&self) -> Option<(String, Micros)> {
+        lock(&self.evaluation).clone()
     }
 
     pub fn trouble(&self, source: &str, trouble: Option<Trouble>) {
@@ -106,5 +117,22 @@ impl Stop {
     pub async fn wait(&mut self) {
         // An error means that nobody is left who could set it, which is as good.
         self.0.wait_for(|set| *set).await.ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_inbox_stops_all_but_the_one_that_is_waited_for() {
+        let shared = Shared::of(["a".to_owned(), "b".to_owned()].into_iter());
+        shared.inbox_bytes.store(101, Ordering::Relaxed);
+        assert!(!shared.is_full("a", 101) && shared.is_full("a", 100));
+        shared.slowest(Some("a"));
+        assert!(!shared.is_full("a", 100) && shared.is_full("b", 100));
+        // There is something to evaluate: nobody is waited for.
+        shared.slowest(None);
+        assert!(shared.is_full("a", 100));
     }
 }

@@ -39,6 +39,7 @@ impl Teller {
             let beats = tokio::spawn(keep(self.store.clone(), lease.clone(), self.settings.lease));
             let ended = self.term(&lease, &mut stop).await;
             beats.abort();
+            metrics::undelivered(0, None, Micros(0));
             match ended {
                 Ok(true) => return Ok(self.store.release(&lease).await?),
                 Ok(false) => {}
@@ -80,8 +81,9 @@ impl Teller {
     }
 
     async fn retry(&self, lease: &Lease, cursor: i64) -> Result<bool> {
-        let waiting = self.store.undelivered().await?.into_iter();
-        let ids: BTreeSet<String> = waiting.flat_map(|ticket| ticket.findings).collect();
+        let waiting = self.store.undelivered().await?;
+        metrics::undelivered(waiting.len(), waiting.iter().map(|ticket| ticket.at).min(), (self.settings.now)());
+        let ids: BTreeSet<String> = waiting.into_iter().flat_map(|ticket| ticket.findings).collect();
         if ids.is_empty() { Ok(true) } else { self.tell(lease, cursor, &ids).await }
     }
 
