@@ -12,7 +12,6 @@ import math
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,13 +20,18 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "servers"))
+
+from ports import free_port
 
 # Queries over these may give nothing: the series has a label whose values are not known before the first one happens.
 MAY_BE_EMPTY = {
     "keytrail_source_errors_total": "no call to a source failed yet, so there is no `kind`",
-    "keytrail_source_lag_records": "no source tells how much waits",
-    "keytrail_rule_failures_total": "no rule failed yet, so there is no `rule`",
+    "keytrail_source_backlog_events": "no source tells how much waits",
+    "keytrail_source_lag_seconds": "no source tells for how long",
+    "keytrail_detection_rule_errors_total": "no rule failed yet, so there is no `rule_id`",
 }
 
 SCRAPES = 8
@@ -53,12 +57,6 @@ def substituted(query):
     if "$" in query:
         raise SystemExit(f"a variable that is not known here: {query}")
     return query
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def ask(base, query):

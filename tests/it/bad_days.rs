@@ -48,7 +48,8 @@ fn numbered(turn: usize) -> String {
 
 fn taken(port: u16) -> u64 {
     let figures = get(port, "/metrics").map_or(String::new(), |(_, figures)| figures);
-    let records = figures.lines().find_map(|line| line.strip_prefix("keytrail_source_records_total{source=\"push\"} "));
+    let records =
+        figures.lines().find_map(|line| line.strip_prefix("keytrail_events_received_total{source=\"push\"} "));
     records.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 

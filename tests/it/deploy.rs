@@ -90,11 +90,10 @@ fn the_service_gives_the_metrics_that_are_listed() {
 
 #[test]
 fn metrics_of_a_query_are_found() {
-    let query =
-        "sum by (le) (rate(keytrail_commit_seconds_bucket{what=~\"up{\"}[5m])) > on (a) up{b=\"c\"} / process_x";
+    let query = "sum by (le) (rate(keytrail_pipeline_stage_duration_seconds_bucket{what=~\"up{\"}[5m])) > on (a) up{b=\"c\"} / process_x";
     let found: Vec<String> = metrics(query).into_iter().collect();
-    assert_eq!(found, ["keytrail_commit_seconds_bucket", "process_x", "up"]);
-    assert_eq!(base("keytrail_commit_seconds_bucket"), "keytrail_commit_seconds");
+    assert_eq!(found, ["keytrail_pipeline_stage_duration_seconds_bucket", "process_x", "up"]);
+    assert_eq!(base("keytrail_pipeline_stage_duration_seconds_bucket"), "keytrail_pipeline_stage_duration_seconds");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn what_is_pushed_is_found_at_once_and_told_on_the_way() {
     wait_for("readiness", || get(asks, "/readyz").is_some_and(|(status, _)| status == 200));
     assert_eq!(get(asks, "/healthz").expect("an answer").0, 200);
     let (_, figures) = get(asks, "/metrics").expect("figures");
-    let read = format!("keytrail_source_records_total{{source=\"push\"}} {}", sample_lines().len());
+    let read = format!("keytrail_events_received_total{{source=\"push\"}} {}", sample_lines().len());
     assert!(figures.contains(&read), "{figures}");
     for identity in ["AKIA", "ASIA", "arn:aws", "@example.com"] {
         assert!(!figures.contains(identity), "{identity} in the figures");
