@@ -1,19 +1,22 @@
 //! Takes in what one source delivers: reads it from where the ledger says, commits what came of it in steps, and
 //! acknowledges once all of it is committed.
 
+mod extent;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use keytrail_ingest::Chunk;
-use keytrail_ingest::sources::{BROKEN, Chunks, Delivery, Extent, Part, Resumed, Source, SourceError};
-use keytrail_model::{EntryBody, Micros, Place, Reject};
+use keytrail_ingest::sources::{BROKEN, Delivery, Extent, Part, Resumed, Source, SourceError};
+use keytrail_model::{EntryBody, Micros, Reject};
 use keytrail_store::{Expected, Intake, Mark, Store, StoreError, TakenIn, entry};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument, info, info_span, warn};
 
+use self::extent::{alone, beginning, first_byte, gone, last_byte, resolved, rest_of};
 use super::metrics;
 use super::reading::{Counted, Reading};
 use super::reconcile::{Before, reconcile};
@@ -40,8 +43,6 @@ const REMEMBERED: i64 = 7 * 86_400 * Micros::SECOND;
 /// How far back it is held against the list: a day, and where it begins or something is missing, a week.
 const LISTED: i64 = 86_400 * Micros::SECOND;
 const LISTED_MOST: i64 = 7 * LISTED;
-/// By how much a producer's clock may be ahead.
-const SKEW: i64 = 60 * Micros::SECOND;
 /// Faults in a row that end a run over what is there.
 const FAULTS: u32 = 5;
 const TICK: Duration = Duration::from_secs(2);
@@ -361,29 +362,11 @@ impl Taker {
 
     async fn part(&mut self, part: Part, marks: &BTreeMap<String, Mark>, step: &mut Step) -> Result<()> {
         let Part { origin, extent, lane, mut chunks } = part;
-        let mut mark = marks.get(&origin).cloned();
-        if self.again && extent == Extent::Whole && mark.as_ref().is_some_and(|mark| mark.done && mark.rejects > 0) {
-            // It is known as done, and would be passed over.
-            self.store.reopen(&self.name, &origin).await?;
-            mark = Some(Mark::default());
-        }
-        let extent = resolved(extent, mark.as_ref());
-        let once_more = self.again && matches!(extent, Extent::Piece { .. });
-        let mark = mark.filter(|_| !once_more);
-        let Some(began) = beginning(extent, mark.as_ref()) else {
+        let Some((extent, began)) = self.begins(&origin, extent, marks.get(&origin), step).await? else {
             metrics::repeated(&self.name);
             return Ok(());
         };
-        if !once_more {
-            step.expect(&origin, mark.as_ref().map(|mark| mark.position));
-        }
-        if let (Extent::Piece { from, .. }, Some(mark)) = (extent, mark)
-            && from > mark.position
-        {
-            // Counted, but not as a reject of this origin: it cannot be read again.
-            step.reject(gone(&origin, mark.position, from));
-            metrics::hole(&self.name);
-        }
+        let once_more = self.again && matches!(extent, Extent::Piece { .. });
         let (mut at, mut counted) = (began, (0, 0));
         if extent == Extent::Whole && at == 0 {
             match tokio::task::block_in_place(|| alone(chunks)) {
@@ -429,6 +412,36 @@ impl Taker {
             }
         }
         Ok(())
+    }
+
+    /// What a part is by the ledger, and from where it is read; `None` where all of it is there already.
+    async fn begins(
+        &mut self,
+        origin: &str,
+        extent: Extent,
+        mark: Option<&Mark>,
+        step: &mut Step,
+    ) -> Result<Option<(Extent, i64)>> {
+        let mut mark = mark.cloned();
+        if self.again && extent == Extent::Whole && mark.as_ref().is_some_and(|mark| mark.done && mark.rejects > 0) {
+            // It is known as done, and would be passed over.
+            self.store.reopen(&self.name, origin).await?;
+            mark = Some(Mark::default());
+        }
+        let extent = resolved(extent, mark.as_ref());
+        if self.again && matches!(extent, Extent::Piece { .. }) {
+            return Ok(beginning(extent, None).map(|began| (extent, began)));
+        }
+        let Some(began) = beginning(extent, mark.as_ref()) else { return Ok(None) };
+        step.expect(origin, mark.as_ref().map(|mark| mark.position));
+        if let (Extent::Piece { from, .. }, Some(mark)) = (extent, mark)
+            && from > mark.position
+        {
+            // Counted, but not as a reject of this origin: it cannot be read again.
+            step.reject(gone(origin, mark.position, from));
+            metrics::hole(&self.name);
+        }
+        Ok(Some((extent, began)))
     }
 
     /// Puts a part that is one small chunk to the others of its lane.
@@ -497,18 +510,6 @@ impl Taker {
     }
 }
 
-/// The only chunk of a part, where that is all it holds and small; else all of them.
-fn alone(mut chunks: Chunks) -> Result<Chunk, Chunks> {
-    match chunks.next() {
-        Some(Ok(chunk)) if chunk.bytes.len() <= TOGETHER => match chunks.next() {
-            None => Ok(chunk),
-            second => Err(Box::new([Ok(chunk)].into_iter().chain(second).chain(chunks))),
-        },
-        None => Err(Box::new(std::iter::empty())),
-        first => Err(Box::new(first.into_iter().chain(chunks))),
-    }
-}
-
 /// What the ledger knows of a source: origin, position, and whether it is done.
 pub async fn known(store: &Store, source: &str) -> Result<Vec<Resumed>, StoreError> {
     let (mut known, mut after) = (Vec::new(), None);
@@ -523,52 +524,6 @@ pub async fn known(store: &Store, source: &str) -> Result<Vec<Resumed>, StoreErr
             at,
         }));
     }
-}
-
-/// Of a log that its provider begins at the oldest, whether the ledger knows this one or another of that name: one that
-/// was longer, or was read before the first record of this one was written.
-fn resolved(extent: Extent, mark: Option<&Mark>) -> Extent {
-    let Extent::Oldest { from, to, end, written } = extent else { return extent };
-    let Some(Mark { origin, position, at, .. }) = mark else { return Extent::Piece { from, to } };
-    let later = from < *position && written.is_some_and(|written| written.0 > at.0.saturating_add(SKEW));
-    if *position > end || later {
-        warn!(origin, position, end, "was made anew; it is read from its oldest on");
-        return Extent::Anew { from, to };
-    }
-    info!(origin, position, "the group knows nothing of it; the ledger does, and what was read is passed over");
-    Extent::Piece { from, to }
-}
-
-/// From where a part is read; `None` where all of it is there already.
-fn beginning(extent: Extent, mark: Option<&Mark>) -> Option<i64> {
-    match (extent, mark) {
-        (Extent::Whole, Some(mark)) => (!mark.done).then_some(mark.position),
-        (Extent::Piece { from, to }, Some(mark)) => (mark.position < to).then(|| mark.position.max(from)),
-        (Extent::Whole, None) => Some(0),
-        (Extent::Piece { from, .. }, None) | (Extent::Anew { from, .. } | Extent::Oldest { from, .. }, _) => Some(from),
-    }
-}
-
-fn gone(origin: &str, from: i64, to: i64) -> Reject {
-    let place = Place { byte: u64::try_from(from).unwrap_or_default(), ..Place::default() };
-    let reason = format!(
-        "positions {from} to {to} were gone before they were read; keep the log longer, or read faster, and look for another copy of them"
-    );
-    Reject { position: place.within(origin.to_owned()), reason, record: String::new() }
-}
-
-/// Without what was committed before.
-fn rest_of(mut chunk: Chunk, at: i64) -> Chunk {
-    chunk.spans.retain(|span| i64::try_from(span.place.byte).unwrap_or(i64::MAX) >= at);
-    chunk
-}
-
-fn first_byte(chunk: &Chunk) -> Option<i64> {
-    chunk.spans.first().and_then(|span| i64::try_from(span.place.byte).ok())
-}
-
-fn last_byte(chunk: &Chunk) -> Option<i64> {
-    chunk.spans.last().and_then(|span| i64::try_from(span.place.byte).ok())
 }
 
 impl Step {
