@@ -236,13 +236,14 @@ async fn token(State(log): State<Shared>, Path(id): Path<u64>, headers: HeaderMa
 async fn read(delivery: Delivery) -> (String, Vec<Value>, Option<String>) {
     let read = tokio::task::spawn_blocking(move || {
         let part = delivery.parts.into_iter().next().expect("a part");
-        let (mut documents, mut broken, mut last) = (Vec::new(), None, 0);
+        let (mut documents, mut broken, mut last) = (Vec::new(), None, None);
         for read in part.chunks {
             match read {
                 Ok(chunk) => {
                     for span in &chunk.spans {
-                        assert!(span.place.byte > last, "places go up");
-                        last = span.place.byte;
+                        assert!(span.place.record > last, "records are counted");
+                        assert_eq!(span.place.byte, 0, "a window is read whole or not at all");
+                        last = span.place.record;
                         documents.push(serde_json::from_slice(chunk.document(span)).expect("JSON"));
                     }
                 }
