@@ -33,15 +33,13 @@ use self::config::{Settings, Start};
 use self::context::{Callbacks, Key, settled_elsewhere};
 use self::lanes::Lanes;
 use self::refill::{Range, Refills};
-use super::{Check, Delivery, Gap, Lag, Listing, Receipt, Resumed, Source, SourceError, Surroundings};
+use super::{Check, Delivery, Gap, Lag, Listing, Receipt, Resumed, SKEW, Source, SourceError, Surroundings};
 
 pub use self::config::{EntraConfig, KafkaConfig, ManagedConfig, OauthConfig, PlainConfig, SaslConfig};
 
 /// How long events are listened for where nothing else can be done.
 const TURN: Duration = Duration::from_millis(100);
 const LEAVE_WAIT: Duration = Duration::from_secs(3);
-/// By how much a producer's clock may be ahead.
-const SKEW: i64 = 60 * Micros::SECOND;
 
 pub struct Kafka {
     settings: Arc<Settings>,

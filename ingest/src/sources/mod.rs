@@ -34,6 +34,9 @@ pub use secret::same_secret;
 /// Starts the reason of a reject that stands for a delivery which broke off: it is given back and not committed.
 pub const BROKEN: &str = "broken off: ";
 
+/// By how much the clock of who writes a record may be ahead.
+pub const SKEW: i64 = 60 * Micros::SECOND;
+
 const MONTH: i64 = 30 * 86_400 * Micros::SECOND;
 
 /// What a source knows a delivery by.
@@ -117,6 +120,7 @@ pub trait Source: Send {
         false
     }
 
+    /// What the ledger knows.
     fn resume(&mut self, _known: Vec<Resumed>) {}
 
     /// When something of it was last taken in, before this start: what came since is still to be read.
@@ -145,10 +149,11 @@ pub struct Resumed {
     pub at: Micros,
 }
 
-/// Of windows of that width which are done, the start of the first that is not, within a month before the last of them:
-/// what is left open from before, somebody asked for only a part of.
-fn first_undone(done: impl Iterator<Item = Micros>, width: i64) -> Option<Micros> {
-    let done: BTreeSet<Micros> = done.collect();
+/// Of windows of that width, each known by an origin that tells its start, the first that is not done, within a month
+/// before the last that is: what is left open from before, somebody asked for only a part of.
+fn first_undone(known: &[Resumed], started: impl Fn(&str) -> Option<Micros>, width: i64) -> Option<Micros> {
+    let done: BTreeSet<Micros> =
+        known.iter().filter(|known| known.done).filter_map(|known| started(&known.origin)).collect();
     let last = *done.last()?;
     let recent = || done.range(Micros(last.0 - MONTH)..);
     let hole = recent().zip(recent().skip(1)).find(|(left, right)| right.0 - left.0 > width);
@@ -244,7 +249,11 @@ mod tests {
 
     #[test]
     fn the_first_window_that_is_not_done_is_the_one_to_go_on_with() {
-        let undone = |done: &[i64]| first_undone(done.iter().map(|at| Micros(*at)), 5).map(|at| at.0);
+        let window = |at: &i64, done| Resumed { origin: at.to_string(), position: 1, done, at: Micros(0) };
+        let undone = |done: &[i64]| {
+            let known: Vec<Resumed> = done.iter().map(|at| window(at, true)).chain([window(&1_000, false)]).collect();
+            first_undone(&known, |origin| origin.parse().ok().map(Micros), 5).map(|at| at.0)
+        };
         assert_eq!(undone(&[]), None);
         assert_eq!(undone(&[10, 5, 0]), Some(15));
         assert_eq!(undone(&[0, 5, 20, 25]), Some(10), "however much was asked for since");

@@ -286,10 +286,10 @@ impl Term<'_> {
         let at = (self.of.settings.now)();
         self.of.shared.checkpoint.store(u64::try_from(at.0).unwrap_or(0), Ordering::Relaxed);
         metrics::checkpoint(at.0 as f64 / 1e6);
-        self.of.shared.evaluates(None);
         if !matches!(saved, Saved::Done(_)) {
             return Ok(false);
         }
+        self.of.shared.evaluates(None);
         self.put_right().await
     }
 

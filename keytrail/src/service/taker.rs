@@ -366,7 +366,7 @@ impl Taker {
             metrics::repeated(&self.name);
             return Ok(());
         };
-        let once_more = self.again && matches!(extent, Extent::Piece { .. });
+        let once_more = self.reads_once_more(extent);
         let (mut at, mut counted) = (began, (0, 0));
         if extent == Extent::Whole && at == 0 {
             match tokio::task::block_in_place(|| alone(chunks)) {
@@ -414,6 +414,11 @@ impl Taker {
         Ok(())
     }
 
+    /// Whether a piece is read whatever the ledger says, and leaves it as it is.
+    fn reads_once_more(&self, extent: Extent) -> bool {
+        self.again && matches!(extent, Extent::Piece { .. })
+    }
+
     /// What a part is by the ledger, and from where it is read; `None` where all of it is there already.
     async fn begins(
         &mut self,
@@ -429,7 +434,7 @@ impl Taker {
             mark = Some(Mark::default());
         }
         let extent = resolved(extent, mark.as_ref());
-        if self.again && matches!(extent, Extent::Piece { .. }) {
+        if self.reads_once_more(extent) {
             return Ok(beginning(extent, None).map(|began| (extent, began)));
         }
         let Some(began) = beginning(extent, mark.as_ref()) else { return Ok(None) };

@@ -33,8 +33,8 @@ impl Facts {
     }
 
     fn observe_issuance(&mut self, batch: &EventBatch, row: usize) {
-        let Some(child) = batch.text("issued_credential", row).filter(|child| !child.is_empty()) else { return };
-        let told = |column: &str| batch.text(column, row).filter(|text| !text.is_empty());
+        let told = |column: &str| told(batch, column, row);
+        let Some(child) = told("issued_credential") else { return };
         let shared = |column: &str| told(column).map(Text::from);
         let issuance = Issuance {
             at: batch.time(row),
@@ -93,8 +93,12 @@ impl Facts {
     }
 }
 
+fn told<'a>(batch: &'a EventBatch, column: &str, row: usize) -> Option<&'a str> {
+    batch.text(column, row).filter(|text| !text.is_empty())
+}
+
 fn text(batch: &EventBatch, column: &str, row: usize) -> Option<String> {
-    batch.text(column, row).filter(|text| !text.is_empty()).map(str::to_owned)
+    told(batch, column, row).map(str::to_owned)
 }
 
 fn creates_principal(action: &str) -> bool {

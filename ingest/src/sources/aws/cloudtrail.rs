@@ -121,16 +121,17 @@ impl CloudTrail {
         Micros::parse(start).filter(|_| region == self.region).map(|start| start.bucket(WINDOW))
     }
 
-    /// The windows of a gap.
-    fn windows(&self, gap: &Gap) -> Result<Vec<Micros>, SourceError> {
-        if let Some(start) = self.started(&gap.origin) {
-            return Ok(vec![start]);
-        }
+    /// The windows of a time.
+    fn windows(&self, since: Micros, until: Micros) -> Result<Vec<Micros>, SourceError> {
         // What may still change is left to when its time has come.
         let over = Micros(now().0 - self.overlap - WINDOW);
-        let (since, until) = (first(gap.since), gap.until.min(over));
-        if !gap.origin.is_empty() || since >= until {
-            let fault = format!("`{}` is no window of CloudTrail in {}", gap.origin, self.region);
+        let (since, until) = (first(since), until.min(over));
+        if since >= until {
+            let fault = format!(
+                "nothing of that time can be had of CloudTrail in {}: it keeps 90 days, and what is younger than \
+                 `overlap` and five minutes is read when its time has come",
+                self.region
+            );
             return Err(SourceError::config(&self.name, fault));
         }
         Ok((since.0..until.0).step_by(usize::try_from(WINDOW).unwrap_or(usize::MAX)).map(Micros).collect())
@@ -185,8 +186,7 @@ impl Source for CloudTrail {
 
     /// The first window that was not read, though it be longer ago.
     fn resume(&mut self, known: Vec<Resumed>) {
-        let done = known.iter().filter(|known| known.done).filter_map(|known| self.started(&known.origin));
-        if let Some(undone) = first_undone(done, WINDOW) {
+        if let Some(undone) = first_undone(&known, |origin| self.started(origin), WINDOW) {
             self.at = self.at.min(first(undone));
         }
     }
@@ -214,11 +214,15 @@ impl Source for CloudTrail {
     async fn refill(&mut self, gaps: &[Gap]) -> Result<Vec<String>, SourceError> {
         let mut gone = Vec::new();
         for gap in gaps {
-            match self.windows(gap) {
-                Ok(windows) => self.again.extend(windows.into_iter().map(|window| (Instant::now(), window))),
-                Err(_) if !gap.origin.is_empty() => gone.push(gap.origin.clone()),
-                Err(fault) => return Err(fault),
-            }
+            let windows = match self.started(&gap.origin) {
+                Some(start) => vec![start],
+                None if gap.origin.is_empty() => self.windows(gap.since, gap.until)?,
+                None => {
+                    gone.push(gap.origin.clone());
+                    continue;
+                }
+            };
+            self.again.extend(windows.into_iter().map(|window| (Instant::now(), window)));
         }
         Ok(gone)
     }

@@ -21,7 +21,9 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
 use super::durations::{duration, now};
-use super::{Check, Delivery, Extent, Gap, Lag, Listing, Part, Receipt, Resumed, Source, SourceError, Surroundings};
+use super::{
+    Check, Delivery, Extent, Gap, Lag, Listing, Part, Receipt, Resumed, Source, SourceError, Surroundings, first_undone,
+};
 use api::Api;
 use records::{Records, Window};
 
@@ -270,10 +272,10 @@ impl Source for Github {
 
     /// The first window that was not read, though it be longer ago.
     fn resume(&mut self, known: Vec<Resumed>) {
-        let done = known.iter().filter(|known| known.done).filter_map(|known| started(&known.origin));
         let oldest = Micros((self.clock)().0 - KEPT).bucket(WIDTH);
-        let undone = super::first_undone(done, WIDTH).map_or(self.next, |undone| undone.max(oldest));
-        self.next = self.next.min(undone);
+        if let Some(undone) = first_undone(&known, started, WIDTH) {
+            self.next = self.next.min(undone.max(oldest));
+        }
     }
 
     async fn check(&mut self) -> Vec<Check> {

@@ -653,6 +653,14 @@ async fn a_token_file_is_read_again_before_the_token_expires() {
     assert_eq!(faults(&source.check().await), Vec::<&str>::new());
 }
 
+/// A server of this machine, which gives tokens until it is ended; and where it is.
+async fn serving(path: &str, answer: axum::routing::MethodRouter) -> (String, JoinHandle<std::io::Result<()>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let routes = axum::Router::new().route(path, answer);
+    (endpoint, tokio::spawn(async move { axum::serve(listener, routes).await }))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn entra_exchanges_an_assertion_for_a_token() {
     let Some(broker) = Broker::shared() else { return };
@@ -667,10 +675,7 @@ async fn entra_exchanges_an_assertion_for_a_token() {
             false => (axum::http::StatusCode::UNAUTHORIZED, "{\"error\":\"invalid_client\"}".to_owned()),
         }
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-    let routes = axum::Router::new().route("/tenant-one/oauth2/v2.0/token", axum::routing::post(answer));
-    let served = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let (endpoint, served) = serving("/tenant-one/oauth2/v2.0/token", axum::routing::post(answer)).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("assertion");
     std::fs::write(&file, "the-assertion\n").expect("written");
@@ -711,10 +716,7 @@ async fn a_machine_is_asked_for_its_own_identity() {
             false => (axum::http::StatusCode::BAD_REQUEST, "{\"error\":\"invalid_request\"}".to_owned()),
         }
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-    let routes = axum::Router::new().route("/metadata/identity/oauth2/token", axum::routing::get(answer));
-    let served = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let (endpoint, served) = serving("/metadata/identity/oauth2/token", axum::routing::get(answer)).await;
     let config = |client_id: &str, endpoint: &str| {
         let managed = ManagedConfig {
             client_id: Some(client_id.to_owned()),

@@ -1,15 +1,12 @@
 //! What a part is by what the ledger knows of its origin, and which of its records are new.
 
 use keytrail_ingest::Chunk;
-use keytrail_ingest::sources::{Chunks, Extent};
-use keytrail_model::{Micros, Place, Reject};
+use keytrail_ingest::sources::{Chunks, Extent, SKEW};
+use keytrail_model::{Place, Reject};
 use keytrail_store::Mark;
 use tracing::{info, warn};
 
 use super::TOGETHER;
-
-/// By how much a producer's clock may be ahead.
-pub(super) const SKEW: i64 = 60 * Micros::SECOND;
 
 /// Of a log that its provider begins at the oldest, whether the ledger knows this one or another of that name: one that
 /// was longer, or was read before the first record of this one was written.

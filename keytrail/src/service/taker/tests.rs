@@ -2,9 +2,8 @@
 
 use async_trait::async_trait;
 use keytrail_ingest::Limits;
-use keytrail_ingest::sources::{Check, Gap, Lag, Listing, Messages, Receipt};
+use keytrail_ingest::sources::{Check, Gap, Lag, Listing, Messages, Receipt, SKEW};
 
-use super::extent::SKEW;
 use super::*;
 use crate::pack::Pack;
 use crate::service::late::tests::settings;
